@@ -1,0 +1,129 @@
+"""The messages between coordinator and agents.
+
+Times are RFC 3339 in UTC; `timeout` is in seconds. Unknown fields are ignored, so that a newer peer can
+add one.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, field
+
+from schemas.names import NAME_PATTERN
+
+__all__ = ["ActionInfo", "Command", "CommandKind", "ErrorInfo", "Presence", "Result", "ResultStatus", "command_id"]
+
+Id = Annotated[str, Meta(min_length=1, max_length=256)]
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+Count = Annotated[int, Meta(ge=0, le=2**31)]
+
+
+class CommandKind(StrEnum):
+    """What an agent is asked to do."""
+
+    EXECUTE = "execute"
+    COMPENSATE = "compensate"
+    QUERY = "query"
+    CANCEL = "cancel"
+
+
+class ResultStatus(StrEnum):
+    """What an agent says of a command."""
+
+    STARTED = "started"
+    PROGRESS = "progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    NEVER_SEEN = "never_seen"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will come from this attempt."""
+        return self not in (ResultStatus.STARTED, ResultStatus.PROGRESS)
+
+
+class ErrorInfo(Struct, frozen=True, omit_defaults=True):
+    """Why something failed. `retryable` is false for what would fail the same way again."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=64)]
+    message: Annotated[str, Meta(max_length=8192)] = ""
+    retryable: bool = True
+    details: Any = None
+
+
+def command_id(run_id: str, step: str, host_index: int, attempt: int, kind: CommandKind) -> str:
+    """The id of a command: a pure function of what it is for, so that sending it twice is sending it once.
+
+    The kinds `query` and `cancel` speak about the `execute` or `compensate` command whose id is `args["command_id"]`.
+    """
+    return f"{run_id}/{step}/{host_index}/{attempt}/{kind}"
+
+
+class Command(Struct, frozen=True, omit_defaults=True):
+    """From the coordinator to an agent: do this, undo this, say what became of this, stop this."""
+
+    id: Id
+    run_id: Id
+    workflow: Id
+    step: Id
+    host_index: Count
+    attempt: Count
+    kind: CommandKind
+    action: str
+    issued_at: datetime
+    expires_at: datetime
+    timeout: Annotated[float, Meta(gt=0)]
+    epoch: Count
+    reply_to: Name
+    args: dict[str, Any] = field(default_factory=dict)
+    idempotent: bool = False
+    dry_run: bool = False
+
+
+class Result(Struct, frozen=True, omit_defaults=True):
+    """From an agent to the coordinator: what became of a command.
+
+    `started_at` is absent when the action never started. `log` is the tail of what the action printed.
+    """
+
+    command_id: Id
+    run_id: Id
+    step: Id
+    host_index: Count
+    attempt: Count
+    epoch: Count
+    agent: Name
+    instance_id: Id
+    status: ResultStatus
+    output: Any = None
+    error: ErrorInfo | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    log: Annotated[str, Meta(max_length=65536)] = ""
+
+
+class ActionInfo(Struct, frozen=True, omit_defaults=True):
+    """One action that an agent offers; `args` is the JSON Schema of its arguments."""
+
+    name: str
+    idempotent: bool = False
+    description: str = ""
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+class Presence(Struct, frozen=True, omit_defaults=True):
+    """An agent's announcement. `instance_id` changes when its journal was made anew."""
+
+    name: Name
+    instance_id: Id
+    version: str
+    at: datetime
+    pools: list[Name] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    actions: list[ActionInfo] = field(default_factory=list)
+    stopping: bool = False

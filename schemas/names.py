@@ -1,0 +1,135 @@
+"""Names on the bus: exchanges, queues, routing keys and queue arguments, all under one namespace."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from schemas.errors import InvalidInput
+
+__all__ = ["REASON_HEADER", "Topology", "check_name"]
+
+REASON_HEADER: Final = "x-baton-reason"
+"""Header of a dead letter: why it was refused."""
+
+NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$(?!\n)"
+_NAME = re.compile(NAME_PATTERN)
+
+_DELIVERY_LIMIT: Final = 20
+_DEAD_DELIVERY_LIMIT: Final = 1_000_000  # listing dead letters puts them back, and each time counts
+
+
+def check_name(name: str, what: str) -> str:
+    """Return `name` when it may stand in a routing key, else raise `InvalidInput` saying `what` it was for."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            f"'{name}' is not a valid {what}",
+            code="bad_name",
+            hint="use 1 to 63 letters, digits, '-', '_' or '.', beginning with a letter or digit",
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Every name on the bus. `namespace` separates installations that share a broker."""
+
+    namespace: str = "baton"
+
+    def __post_init__(self) -> None:
+        """Refuse a namespace that could not stand in a queue's name."""
+        check_name(self.namespace, "namespace")
+
+    # exchanges
+
+    @property
+    def events(self) -> str:
+        """Topic exchange for CloudEvents; the routing key is the event's type."""
+        return f"{self.namespace}.events"
+
+    @property
+    def commands(self) -> str:
+        """Direct exchange from the coordinator to agents."""
+        return f"{self.namespace}.commands"
+
+    @property
+    def results(self) -> str:
+        """Topic exchange from agents to the coordinator."""
+        return f"{self.namespace}.results"
+
+    @property
+    def lifecycle(self) -> str:
+        """Topic exchange on which the coordinator tells what became of runs."""
+        return f"{self.namespace}.lifecycle"
+
+    @property
+    def dead(self) -> str:
+        """Fanout exchange, and the queue behind it, for what could not be handled."""
+        return f"{self.namespace}.dead"
+
+    # queues
+
+    @property
+    def events_inbox(self) -> str:
+        """Queue from which the coordinator takes events."""
+        return f"{self.namespace}.events.inbox"
+
+    @property
+    def presence(self) -> str:
+        """Queue from which the coordinator takes the agents' announcements."""
+        return f"{self.namespace}.presence"
+
+    def results_queue(self, shard: str) -> str:
+        """Queue of the results that belong to one shard's runs."""
+        return f"{self.namespace}.results.{shard}"
+
+    def expired_queue(self, shard: str) -> str:
+        """Queue in which one shard learns of commands that the broker dead-lettered unconsumed."""
+        return f"{self.namespace}.expired.{shard}"
+
+    def agent_queue(self, agent: str) -> str:
+        """Queue of the commands for one agent."""
+        return f"{self.namespace}.agent.{agent}"
+
+    def pool_queue(self, pool: str) -> str:
+        """Queue of the commands for whichever agent of a pool takes them first."""
+        return f"{self.namespace}.pool.{pool}"
+
+    # routing keys
+
+    @staticmethod
+    def agent_key(agent: str) -> str:
+        """Routing key of commands for one agent."""
+        return f"agent.{agent}"
+
+    @staticmethod
+    def pool_key(pool: str) -> str:
+        """Routing key of commands for a pool."""
+        return f"pool.{pool}"
+
+    @staticmethod
+    def result_key(shard: str, agent: str) -> str:
+        """Routing key of results; `shard` is the command's `reply_to`."""
+        return f"result.{shard}.{agent}"
+
+    @staticmethod
+    def presence_key(agent: str) -> str:
+        """Routing key of announcements."""
+        return f"presence.{agent}"
+
+    @staticmethod
+    def lifecycle_key(status: str, workflow: str) -> str:
+        """Routing key of lifecycle events about a run."""
+        return f"run.{status}.{workflow}"
+
+    # arguments
+
+    def work_arguments(self, queue_type: str = "quorum") -> dict[str, Any]:
+        """Arguments of a queue whose poison messages end in the dead-letter exchange."""
+        arguments: dict[str, Any] = {"x-queue-type": queue_type, "x-dead-letter-exchange": self.dead}
+        if queue_type == "quorum":
+            arguments["x-delivery-limit"] = _DELIVERY_LIMIT
+        return arguments
+
+    def dead_arguments(self) -> dict[str, Any]:
+        """Arguments of the queue of dead letters, which has nowhere further to send them."""
+        return {"x-queue-type": "quorum", "x-delivery-limit": _DEAD_DELIVERY_LIMIT}
