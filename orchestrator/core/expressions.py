@@ -1,0 +1,373 @@
+"""CEL expressions. This is the one module that knows the CEL library, its types and its error texts.
+
+Two things about the library shape this module. A failed evaluation does not raise: it returns a value whose
+type is ERROR and which, taken for a plain value, is a truthy string; so the type is checked here, and only
+here. And every variable that is handed over is converted whole, so only what an expression mentions is.
+
+The library stops a comprehension after a fixed budget of iterations (about 3 s of work at worst, and memory
+for every list built until then), which it gives no way to lower. Whoever may store a workflow document is
+trusted that far; events and results cannot add expressions.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any, Final, Literal, Self
+
+from cel_expr_python import cel
+
+from orchestrator.core.lexing import Fault, Mention, Token, mentions, names, plain_path, tokens
+from schemas.codec import MAX_DEPTH
+from schemas.errors import InvalidInput
+from schemas.workflow import MAX_EXPRESSION
+
+__all__ = ["Expression", "ExpressionError", "Fault"]
+
+Wanted = Literal["any", "bool", "text"]
+
+_ROOM: Final = MAX_DEPTH - 4
+"""Deepest value an expression or a template may give: the message around it must stay within the limit."""
+
+_MAX_MESSAGE: Final = 300
+_WANTED_TYPES: Final[dict[Wanted, frozenset[str] | None]] = {
+    "any": None,
+    "bool": frozenset({"BOOL", "DYN"}),
+    "text": frozenset({"STRING", "INT", "UINT", "DYN"}),
+}
+_NOT_YET: Final = {
+    "secret": "secret() is not supported by this version",
+    "item": "'item' belongs to foreach, which is not supported by this version",
+    "host": "'host' belongs to targets with labels, which are not supported by this version",
+}
+
+
+class ExpressionError(InvalidInput):
+    """An expression that cannot be compiled, or whose evaluation failed. Never worth a retry.
+
+    `faults` lists everything that is wrong, with positions when it did not compile; the message is the first.
+    """
+
+    code = "expression_error"
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__(faults[0].message, hint=faults[0].hint)
+        self.faults = faults
+
+
+class Expression:
+    """A compiled CEL expression. Make one with `compile`."""
+
+    __slots__ = ("_path", "_program", "_uses", "mentions", "references", "source")
+
+    source: str
+    mentions: tuple[Mention, ...]
+    references: frozenset[str]
+    """Ids of the steps it reads."""
+
+    def __init__(self, source: str, program: Any, parts: list[Token], scope: frozenset[str]) -> None:
+        self.source = source
+        self.mentions = tuple(mentions(parts)) if "steps" in scope else ()
+        self.references = frozenset(mention.step for mention in self.mentions if mention.step is not None)
+        self._program = program
+        self._uses = frozenset(part.text for part in names(parts)) & scope
+        self._path = plain_path(parts, scope)
+
+    @classmethod
+    def compile(cls, source: str, scope: frozenset[str], *, wanted: Wanted = "any") -> Self:
+        """Compile `source`, which may use the variables in `scope`; raise `ExpressionError` with every fault.
+
+        `wanted` refuses what can be seen, without evaluating it, to give something else. The keys of `steps`
+        must be written out, so that it is known beforehand which steps are read.
+        """
+        if len(source) > MAX_EXPRESSION:
+            raise ExpressionError(Fault(f"the expression is longer than {MAX_EXPRESSION} characters"))
+        try:
+            program = _environment(scope).compile(source)
+        except TypeError:
+            raise ExpressionError(Fault("the expression is not valid Unicode")) from None
+        except Exception as error:  # noqa: BLE001 - the library names no exception of its own
+            raise ExpressionError(*_compile_faults(str(error), source, scope)) from None
+        kind = str(program.return_type().name())
+        accepted = _WANTED_TYPES[wanted]
+        if accepted is not None and kind not in accepted:
+            raise ExpressionError(Fault(f"gives {_type_name(kind)}, not {wanted}", _WANTED_HINTS[wanted]))
+        expression = cls(source, program, tokens(source), scope)
+        hint = 'write steps.<id> or steps["<id>"], so that it is known which step must come first'
+        unnamed = [m.offset for m in expression.mentions if m.step is None]
+        if unnamed:
+            message = "'steps' is used without a step's id"
+            raise ExpressionError(*(Fault(message, hint, offset) for offset in unnamed))
+        return expression
+
+    def evaluate(self, scope: Mapping[str, Any], room: int = _ROOM) -> Any:
+        """The value, as JSON data at most `room` levels deep; anything else is an `ExpressionError`.
+
+        A timestamp becomes RFC 3339 text, a duration text such as `90s`. A variable that is None counts as
+        an empty map.
+        """
+        try:
+            if self._path is not None:
+                return _plain(_follow(self._path, scope), room)
+            return _plain(_checked(self._program.eval(data=self._variables(scope))), room)
+        except _Unfit as unfit:
+            raise self._error(unfit.message, unfit.hint) from None
+        except Exception as error:  # noqa: BLE001 - see compile
+            raise self._error(*_runtime_fault(str(error))) from None
+
+    def evaluate_bool(self, scope: Mapping[str, Any]) -> bool:
+        """The value, which must be true or false: nothing else counts as either."""
+        value = self.evaluate(scope)
+        if not isinstance(value, bool):
+            raise self._error(f"gives {_json_name(value)}, not bool", _WANTED_HINTS["bool"])
+        return value
+
+    def evaluate_text(self, scope: Mapping[str, Any]) -> str:
+        """The value as text: a string, or a whole number written out."""
+        value = self.evaluate(scope)
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise self._error(f"gives {_json_name(value)}, not text", _WANTED_HINTS["text"])
+        return str(value)
+
+    def _variables(self, scope: Mapping[str, Any]) -> dict[str, Any]:
+        """What the expression mentions, and no more."""
+        given = {name: scope[name] or {} for name in self._uses if name in scope}
+        if "steps" in given:
+            steps = given["steps"]
+            given["steps"] = {step: steps[step] for step in self.references if step in steps}
+        return given
+
+    def _error(self, message: str, hint: str) -> ExpressionError:
+        return ExpressionError(Fault(_one_line(f"{message} in: {_one_line(self.source, 100)}"), hint))
+
+    def __repr__(self) -> str:
+        return f"Expression({self.source!r})"
+
+
+_WANTED_HINTS: Final[dict[Wanted, str]] = {
+    "any": "",
+    "bool": "compare with something: event.data.count > 3",
+    "text": "turn it into text: string(event.data.order)",
+}
+
+
+class _Unfit(Exception):  # noqa: N818 - never leaves this module
+    """A value that is not what is needed."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@cache
+def _environment(scope: frozenset[str]) -> Any:
+    """The CEL environment in which the names in `scope` are maps from text to anything."""
+    kind = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
+    return cel.NewEnv(variables=dict.fromkeys(sorted(scope), kind))
+
+
+def _checked(value: Any) -> Any:
+    """The plain value of what the library gave; `_Unfit` when that is an error."""
+    if value.type().name() in ("ERROR", "UNKNOWN"):
+        raise _Unfit(*_runtime_fault(str(value.plain_value())))
+    return value.plain_value()
+
+
+def _follow(path: tuple[str, ...], scope: Mapping[str, Any]) -> Any:
+    """What CEL gives for `a.b.c`, without copying everything around it."""
+    if path[0] not in scope:
+        raise _Unfit(f"there is no '{path[0]}' here")
+    value = scope[path[0]]
+    if value is None:
+        value = {}
+    for key in path[1:]:
+        if not isinstance(value, dict):
+            raise _Unfit(f"{_json_name(value)} has no field '{key}'")
+        if key not in value:
+            raise _Unfit(f"no field '{key}'", _HAS_HINT)
+        value = value[key]
+    return value
+
+
+# Values
+
+
+def _plain(value: Any, room: int) -> Any:
+    """`value` as JSON data; `_Unfit` when there is no such JSON or it is nested deeper than `room`."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if not isinstance(value, list | dict):
+        return _plain_scalar(value)
+    if room == 0:
+        raise _Unfit(f"gives a value nested deeper than {_ROOM} levels", "pass on only what is needed")
+    if isinstance(value, list):
+        return [_plain(item, room - 1) for item in value]
+    for key in value:
+        if not isinstance(key, str):
+            raise _Unfit(f"gives a map with the key {key}, which is not text", 'write {"1": …}')
+    return {key: _plain(item, room - 1) for key, item in value.items()}
+
+
+def _plain_scalar(value: Any) -> Any:
+    """As `_plain`, for the values that JSON knows in no other form."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise _Unfit(f"gives {value}, which JSON cannot hold")
+        return value
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return _duration_text(value)
+    if isinstance(value, bytes | bytearray):
+        raise _Unfit("gives bytes, which JSON cannot hold", "base64 text travels better")
+    raise _Unfit(f"gives a {type(value).__name__.lower()}, which JSON cannot hold")
+
+
+def _duration_text(length: timedelta) -> str:
+    """The duration in the coarsest of s, ms and us that is exact; CEL reads it back."""
+    micros = length // timedelta(microseconds=1)
+    for unit, size in (("s", 1_000_000), ("ms", 1_000)):
+        if micros % size == 0:
+            return f"{micros // size}{unit}"
+    return f"{micros}us"
+
+
+def _json_name(value: Any) -> str:
+    """What JSON calls the type of `value`."""
+    if isinstance(value, bool):
+        return "bool"
+    for kind, name in ((str, "text"), (int | float, "a number"), (list, "a list"), (dict, "a map")):
+        if isinstance(value, kind):
+            return name
+    return "null"
+
+
+def _type_name(kind: str) -> str:
+    """What a document calls the CEL type `kind`."""
+    known = {"INT": "a number", "UINT": "a number", "DOUBLE": "a number", "STRING": "text", "BOOL": "bool"}
+    if kind in known:
+        return known[kind]
+    return f"a {kind.partition('<')[0].lower()}" if kind != "NULL" else "null"
+
+
+# Error texts
+
+_HAS_HINT: Final = "has(…) asks whether a field is there"
+_COMPILE_ERROR: Final = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
+_SYNTAX: Final = re.compile(
+    r"(?:mismatched input|extraneous input|no viable alternative at input|error at:) '(.*?)'(?: expecting|$)"
+)
+_OPERATOR: Final = re.compile(r"@?_?(\W{1,2}|in)_?")
+_DEEP: Final = re.compile(r"recursion (?:limit|depth)")
+
+
+def _compile_faults(text: str, source: str, scope: frozenset[str]) -> list[Fault]:
+    """The faults in what the library says about `source`; the first one only when it is a syntax error."""
+    if _DEEP.search(text):
+        return [Fault("the expression is nested too deeply", "split it: give a step an output and use that")]
+    lines = source.split("\n")
+    faults = []
+    for row, column, said in _COMPILE_ERROR.findall(text):
+        line = max(int(row), 1) - 1
+        offset = sum(len(before) + 1 for before in lines[:line]) + max(int(column), 1) - 1
+        message = said.removesuffix(" [INVALID_ARGUMENT]")
+        if message.startswith(("Syntax error", "reserved")):
+            return [Fault(_syntax_message(message), offset=min(offset, len(source)))]
+        faults.append(_check_fault(message, offset, source, scope))
+    return faults or [Fault(_one_line(_without_code(text)))]
+
+
+def _syntax_message(message: str) -> str:
+    """A syntax error in few words."""
+    if message.startswith("reserved"):
+        return f"'{message.rpartition(' ')[2]}' is a reserved word"
+    at = _SYNTAX.search(message)
+    if at is None:
+        return _one_line(message)
+    if at[1] == "<EOF>":
+        return "syntax error: the expression ends too early"
+    return _one_line(f"syntax error: unexpected '{at[1]}'")
+
+
+def _check_fault(message: str, offset: int, source: str, scope: frozenset[str]) -> Fault:
+    """A fault that the type checker found."""
+    unknown = re.match(r"undeclared reference to '([^']*)'", message)
+    if unknown is not None:
+        return _unknown_name(unknown[1], offset, source, scope)
+    overload = re.match(r"found no matching overload for '([^']*)' applied to '\((.*)\)'", message)
+    if overload is not None:
+        return Fault(_overload_message(overload[1], overload[2]), offset=offset)
+    return Fault(_one_line(message), offset=offset)
+
+
+def _unknown_name(name: str, offset: int, source: str, scope: frozenset[str]) -> Fault:
+    """A name that nothing stands for. The library points behind it; the fault points at it."""
+    root = name.partition(".")[0]
+    if source[offset : offset + 1] in (".", "("):
+        is_function = source[offset] == "("
+        offset = max(source.rfind(root, 0, offset), 0)
+    else:
+        is_function = False
+    if root in _NOT_YET:
+        return Fault(_NOT_YET[root], offset=offset)
+    if is_function:
+        return Fault(f"unknown function '{root}'", offset=offset)
+    step = re.search(r"\bsteps\.([A-Za-z][\w-]*-)$", source[:offset], re.ASCII)
+    if step is not None:
+        whole = step[1] + root
+        return Fault(f"unknown name '{root}'", f'a step whose id has a - is written steps["{whole}"]', offset)
+    return Fault(f"unknown name '{root}'; in scope here: {', '.join(sorted(scope))}", offset=offset)
+
+
+def _overload_message(function: str, types: str) -> str:
+    """An operator or function used on what it does not take."""
+    types = re.sub(r"map\([^()]*\)", "map", types).replace("int64", "int")
+    kinds = types.split(", ")
+    if function == "_?_:_" and len(kinds) == 3:  # noqa: PLR2004 - condition, then, else
+        if kinds[0] not in ("bool", "dyn"):
+            return f"the condition of ? : must be bool, not {kinds[0]}"
+        return f"the two sides of : must be of one type, not {kinds[1]} and {kinds[2]}"
+    if function == "_[_]" and len(kinds) == 2:  # noqa: PLR2004 - container, index
+        return f"{kinds[0]} cannot be indexed with {kinds[1]}"
+    operator = _OPERATOR.fullmatch(function)
+    if operator is not None:
+        return f"'{operator[1]}' does not apply to {' and '.join(kinds)}"
+    return f"{function}() does not take ({types})"
+
+
+_RUNTIME: Final[tuple[tuple[str, Callable[..., str], str], ...]] = (
+    (r'Key not found in map : "(.*)"', "no field '{}'".format, _HAS_HINT),
+    (r"Key not found in map : (.*)", "no field {}".format, _HAS_HINT),
+    (r"No matching overloads found : (\S+?)\((.*)\)", _overload_message, ""),
+    (r"No matching overloads found : (\S+)", "'{}' does not apply here".format, ""),
+    (r'No value with name "(.*)" found.*', "there is no '{}' here".format, ""),
+    (r"Index error: index=(.*) size=(.*)", "no element {} in a list of {}".format, ""),
+    (r"Index error: expected integer type, got (.*)", "a list is indexed with {}".format, ""),
+    (r"Applying SELECT.*", "a field is asked of what is not a map".format, ""),
+    (r"Unexpected value type for '(\w+)'.*", "'{}' is not a map here".format, ""),
+    (r"Integer value '.*' out of range.*", "a whole number beyond 64 bits".format, "send it as text"),
+    (r"Iteration budget exceeded", "it takes too many steps".format, "loop over less"),
+)
+
+
+def _runtime_fault(text: str) -> tuple[str, str]:
+    """Message and hint for what the library says about a failed evaluation."""
+    message = _without_code(text)
+    for pattern, wording, hint in _RUNTIME:
+        match = re.fullmatch(pattern, message, re.DOTALL)
+        if match is not None:
+            return _one_line(wording(*match.groups())), hint
+    return _one_line(message), ""
+
+
+def _without_code(text: str) -> str:
+    """`divide by zero` for `INVALID_ARGUMENT: divide by zero [INVALID_ARGUMENT]`."""
+    return re.sub(r"^[A-Z_]+: | \[[A-Z_]+\]$", "", text)
+
+
+def _one_line(text: str, limit: int = _MAX_MESSAGE) -> str:
+    """`text` on one line, cut to `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
