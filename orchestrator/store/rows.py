@@ -1,0 +1,117 @@
+"""Between the core's values and the store's rows.
+
+A run is stored in three parts: its head (written once), its columns (what lists and indices need) and its state,
+which is the run without the head. The state takes its fields from `Run`, so nothing can be left out.
+"""
+
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+
+from orchestrator.core.facts import Fact
+from orchestrator.core.model import Run, RunHead
+from orchestrator.store.port import AgentRecord, InboxRecord, OutboxMessage
+from schemas.messages import Presence
+
+__all__ = [
+    "agent_of",
+    "agent_row",
+    "fact_of",
+    "fact_row",
+    "head_row",
+    "inbox_of",
+    "inbox_row",
+    "outbox_of",
+    "outbox_row",
+    "run_changes",
+    "run_of",
+    "run_row",
+]
+
+Row = tuple[Any, ...]
+
+_STATE_FIELDS = [field for field in msgspec.structs.fields(Run) if field.name != "head"]
+_state_values = attrgetter(*(field.name for field in _STATE_FIELDS))
+_State = msgspec.defstruct(
+    "_State",
+    [(f.name, f.type) if f.required else (f.name, f.type, f.default) for f in _STATE_FIELDS],
+    frozen=True,
+    omit_defaults=True,
+)
+
+_encode = msgspec.json.Encoder().encode
+_head = msgspec.json.Decoder(RunHead).decode
+_state = msgspec.json.Decoder(_State).decode
+_fact: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
+_presence = msgspec.json.Decoder(Presence).decode
+_ids = msgspec.json.Decoder(list[str]).decode
+_headers = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def head_row(num: int, run: Run) -> Row:
+    """Values for `add_head`."""
+    return (num, _encode(run.head))
+
+
+def run_row(num: int, run: Run) -> Row:
+    """Values for `add_run`."""
+    head = run.head
+    fixed = (num, head.shard, head.id, head.workflow, head.version, head.key, head.trace.trace_id, head.created_at)
+    return fixed + run_changes(run)
+
+
+def run_changes(run: Run) -> Row:
+    """What changes of a run: status, reason, ended_at, wake_at, seq, state."""
+    state = _encode(_State(*_state_values(run)))
+    return (run.status.value, run.reason, run.ended_at, run.wake_at, run.seq, state)
+
+
+def run_of(head: bytes, state: bytes) -> Run:
+    """The run that was stored in these two parts."""
+    return Run(_head(head), *_state_values(_state(state)))
+
+
+def fact_row(number: int, shard: str, run_id: str, seq: int, fact: Fact) -> Row:
+    """Values for `add_fact`."""
+    return (number, shard, run_id, seq, fact.at, fact.__struct_config__.tag, _encode(fact))
+
+
+def fact_of(payload: bytes) -> Fact:
+    """The fact that was stored."""
+    return _fact.decode(payload)
+
+
+def inbox_row(shard: str, record: InboxRecord) -> Row:
+    """Values for `add_inbox`."""
+    runs = _encode(record.runs).decode()
+    source = (shard, record.kind, record.source, record.id, record.type)
+    return (*source, record.at, record.outcome, record.reason, runs)
+
+
+def inbox_of(row: Row) -> InboxRecord:
+    """The record in a row of (source, id, outcome, at, kind, type, reason, runs)."""
+    return InboxRecord(*row[:-1], runs=_ids(row[-1]))
+
+
+def outbox_row(shard: str, message: OutboxMessage) -> Row:
+    """Values for `add_outbox`."""
+    where = (message.id, shard, message.exchange, message.routing_key, message.body)
+    how = (_encode(message.headers).decode(), message.content_type)
+    return (*where, *how, message.at, message.expires_at, message.mandatory)
+
+
+def outbox_of(row: Row) -> OutboxMessage:
+    """The message in a row of (id, exchange, routing_key, body, at, headers, content_type, expires_at, mandatory)."""
+    *start, headers, content_type, expires_at, mandatory = row
+    return OutboxMessage(*start, _headers(headers), content_type, expires_at, bool(mandatory))
+
+
+def agent_row(shard: str, record: AgentRecord) -> Row:
+    """Values for `set_agent`."""
+    return (record.presence.name, shard, record.seen_at, _encode(record.presence))
+
+
+def agent_of(row: Row) -> AgentRecord:
+    """The record in a row of (presence, seen_at)."""
+    return AgentRecord(_presence(row[0]), row[1])

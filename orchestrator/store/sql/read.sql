@@ -1,0 +1,84 @@
+-- name: run
+SELECT head, state FROM runs JOIN run_heads USING (num) WHERE id = ?;
+
+-- name: live_key
+SELECT id FROM runs WHERE workflow = ? AND key = ? AND key <> '' AND ended_at IS NULL;
+
+-- name: seen_event
+SELECT source, id, outcome, at, kind, type, reason, runs FROM inbox
+WHERE source = ? AND id = ? AND kind = 'event';
+
+-- name: unsent
+SELECT id, exchange, routing_key, body, at, headers, content_type, expires_at, mandatory FROM outbox
+WHERE id > ? ORDER BY id LIMIT ?;
+
+-- name: wakes
+SELECT id, wake_at FROM runs WHERE wake_at <= ? ORDER BY wake_at LIMIT ?;
+
+-- name: active_count
+SELECT count(*) FROM runs WHERE status IN ('running', 'compensating');
+
+-- name: stranded
+SELECT id FROM runs WHERE status IN ('running', 'compensating') AND wake_at IS NULL ORDER BY num LIMIT ?;
+
+-- name: definition
+SELECT workflow, version, document, at FROM definitions WHERE version = ?;
+
+-- name: current_definition
+SELECT workflow, version, document, at FROM current_definitions JOIN definitions USING (workflow, version)
+WHERE workflow = ?;
+
+-- name: current_definitions
+SELECT workflow, version, document, at FROM current_definitions JOIN definitions USING (workflow, version)
+ORDER BY workflow;
+
+-- name: agents
+SELECT presence, seen_at FROM agents ORDER BY name;
+
+-- name: telemetry_cursor
+SELECT telemetry_cursor FROM shards WHERE shard = ?;
+
+-- name: facts_after
+SELECT id, run_id, seq, payload FROM history WHERE id > ? ORDER BY id LIMIT ?;
+
+-- name: history
+SELECT seq, payload FROM history WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?;
+
+-- name: runs
+SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
+WHERE num < :before ORDER BY num DESC LIMIT :limit;
+
+-- name: runs_of_status
+SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
+WHERE status = :status AND num < :before ORDER BY num DESC LIMIT :limit;
+
+-- name: runs_of_workflow_status
+SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
+WHERE workflow = :workflow AND status = :status AND num < :before ORDER BY num DESC LIMIT :limit;
+
+-- name: runs_of_key
+SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
+WHERE key = :key AND key <> '' AND num < :before
+  AND (:workflow IS NULL OR workflow = :workflow)
+  AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
+ORDER BY num DESC LIMIT :limit;
+
+-- name: inbox
+SELECT num, source, id, outcome, at, kind, type, reason, runs FROM inbox
+WHERE num < :before ORDER BY num DESC LIMIT :limit;
+
+-- name: inbox_of_outcome
+SELECT num, source, id, outcome, at, kind, type, reason, runs FROM inbox
+WHERE outcome = :outcome AND num < :before ORDER BY num DESC LIMIT :limit;
+
+-- name: count_runs
+SELECT status, count(*) FROM runs GROUP BY status;
+
+-- name: count_outbox
+SELECT (SELECT count(*) FROM outbox), (SELECT at FROM outbox ORDER BY id LIMIT 1);
+
+-- name: oldest_live
+SELECT min(created_at) FROM runs WHERE status IN ('queued', 'running', 'paused', 'compensating', 'attention');
+
+-- name: count_agents
+SELECT count(*) FROM agents;
