@@ -14,9 +14,7 @@ class BatonError(Exception):
 
     code = "error"
 
-    def __init__(
-        self, message: str, *, code: str | None = None, hint: str = "", details: Any = None
-    ) -> None:
+    def __init__(self, message: str, *, code: str | None = None, hint: str = "", details: Any = None) -> None:
         super().__init__(message)
         self.code = code or type(self).code
         self.message = message

@@ -1,7 +1,7 @@
 """The messages between coordinator and agents.
 
-Times are RFC 3339 in UTC; `timeout` is in seconds. Unknown fields are ignored, so that a newer peer can
-add one.
+Times are RFC 3339 with an offset, `Z` when we write them; `timeout` is in seconds. Unknown fields are
+ignored, so that a newer peer can add one.
 """
 
 from datetime import datetime
@@ -11,11 +11,23 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, field
 
 from schemas.names import NAME_PATTERN
+from schemas.times import MAX_DURATION
 
-__all__ = ["ActionInfo", "Command", "CommandKind", "ErrorInfo", "Presence", "Result", "ResultStatus", "command_id"]
+__all__ = [
+    "ActionInfo",
+    "Command",
+    "CommandKind",
+    "ErrorInfo",
+    "Presence",
+    "Result",
+    "ResultStatus",
+    "command_id",
+]
 
 Id = Annotated[str, Meta(min_length=1, max_length=256)]
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+Time = Annotated[datetime, Meta(tz=True)]
+Seconds = Annotated[float, Meta(gt=0, le=MAX_DURATION / 1_000_000)]
 Count = Annotated[int, Meta(ge=0, le=2**31)]
 
 
@@ -59,7 +71,8 @@ class ErrorInfo(Struct, frozen=True, omit_defaults=True):
 def command_id(run_id: str, step: str, host_index: int, attempt: int, kind: CommandKind) -> str:
     """The id of a command: a pure function of what it is for, so that sending it twice is sending it once.
 
-    The kinds `query` and `cancel` speak about the `execute` or `compensate` command whose id is `args["command_id"]`.
+    The kinds `query` and `cancel` speak about the `execute` or `compensate` command whose id is
+    `args["command_id"]`.
     """
     return f"{run_id}/{step}/{host_index}/{attempt}/{kind}"
 
@@ -75,9 +88,9 @@ class Command(Struct, frozen=True, omit_defaults=True):
     attempt: Count
     kind: CommandKind
     action: str
-    issued_at: datetime
-    expires_at: datetime
-    timeout: Annotated[float, Meta(gt=0)]
+    issued_at: Time
+    expires_at: Time
+    timeout: Seconds
     epoch: Count
     reply_to: Name
     args: dict[str, Any] = field(default_factory=dict)
@@ -102,8 +115,8 @@ class Result(Struct, frozen=True, omit_defaults=True):
     status: ResultStatus
     output: Any = None
     error: ErrorInfo | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
+    started_at: Time | None = None
+    finished_at: Time | None = None
     log: Annotated[str, Meta(max_length=65536)] = ""
 
 
@@ -122,7 +135,7 @@ class Presence(Struct, frozen=True, omit_defaults=True):
     name: Name
     instance_id: Id
     version: str
-    at: datetime
+    at: Time
     pools: list[Name] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
     actions: list[ActionInfo] = field(default_factory=list)

@@ -19,7 +19,7 @@ _DEAD_DELIVERY_LIMIT: Final = 1_000_000  # listing dead letters puts them back, 
 
 
 def check_name(name: str, what: str) -> str:
-    """Return `name` when it may stand in a routing key, else raise `InvalidInput` saying `what` it was for."""
+    """Return `name` when it may stand in a routing key, else raise `InvalidInput` naming it as `what`."""
     if not _NAME.fullmatch(name):
         raise InvalidInput(
             f"'{name}' is not a valid {what}",

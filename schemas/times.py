@@ -5,13 +5,23 @@ from datetime import UTC, datetime, timedelta
 
 from schemas.errors import InvalidInput
 
-__all__ = ["MAX_DURATION", "Micros", "format_duration", "from_datetime", "from_rfc3339", "parse_duration", "to_datetime", "to_rfc3339"]
+__all__ = [
+    "MAX_DURATION",
+    "Micros",
+    "format_duration",
+    "from_datetime",
+    "from_rfc3339",
+    "parse_duration",
+    "to_datetime",
+    "to_rfc3339",
+]
 
 Micros = int
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
-_DURATION = re.compile(r"(\d{1,12})(ms|s|m|h|d)")
+_DURATION = re.compile(r"([0-9]{1,12})(ms|s|m|h|d)")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,30})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 MAX_DURATION: Micros = 366 * 86_400_000_000
 
 
@@ -45,20 +55,27 @@ def to_datetime(at: Micros) -> datetime:
 
 def to_rfc3339(at: Micros) -> str:
     """Microseconds since the epoch as `2026-01-31T12:00:00.000000Z`."""
-    return to_datetime(at).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return to_datetime(at).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def from_datetime(at: datetime) -> Micros:
-    """An aware datetime as microseconds since the epoch (exact; no floats)."""
-    return (at - _EPOCH) // timedelta(microseconds=1)
+    """An aware datetime as microseconds since the epoch (exact; no floats).
+
+    Hours at either end of the calendar that only another offset can name become the nearest that UTC can.
+    """
+    return min(max((at - _EPOCH) // timedelta(microseconds=1), _FIRST), _LAST)
 
 
 def from_rfc3339(text: str) -> Micros:
-    """An RFC 3339 time with an offset as microseconds; anything else is `InvalidInput`."""
+    """An RFC 3339 time with an offset as microseconds (finer digits are cut); else `InvalidInput`."""
     try:
-        at = datetime.fromisoformat(text)
+        at = datetime.fromisoformat(text.upper()) if _RFC3339.fullmatch(text) else None
     except ValueError:
         at = None
-    if at is None or at.tzinfo is None:
-        raise InvalidInput(f"'{text}' is not an RFC 3339 time", hint="for example 2026-01-31T12:00:00Z")
+    if at is None:
+        raise InvalidInput(f"'{text[:64]}' is not an RFC 3339 time", hint="for example 2026-01-31T12:00:00Z")
     return from_datetime(at)
+
+
+_FIRST = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
