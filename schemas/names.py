@@ -130,6 +130,18 @@ class Topology:
             arguments["x-delivery-limit"] = _DELIVERY_LIMIT
         return arguments
 
+    def expired_arguments(self) -> dict[str, Any]:
+        """Arguments of the queue of expired commands: not dead-lettered again, that would come back to it.
+
+        It also sees every other dead letter, and is bounded because nobody may be there to empty it.
+        """
+        return {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": _DELIVERY_LIMIT,
+            "x-max-length": 100_000,
+            "x-overflow": "drop-head",
+        }
+
     def dead_arguments(self) -> dict[str, Any]:
         """Arguments of the queue of dead letters, which has nowhere further to send them."""
         return {"x-queue-type": "quorum", "x-delivery-limit": _DEAD_DELIVERY_LIMIT}

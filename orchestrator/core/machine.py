@@ -199,6 +199,10 @@ def _on_taken(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
 def _on_success(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
     """The attempt did it. A step whose `output` cannot be computed failed, but has effect."""
     output = result.output
+    if result.error is not None:
+        # It did its work, but what it says of it cannot be used.
+        _fail_attempt(turn, step, task, result, result.error, effect=True)
+        return
     if step.output is not None and not task.undoing:
         scope = with_raw_output(run_scope(turn.run, step.upstream), step.id, output)
         try:

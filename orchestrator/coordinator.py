@@ -1,0 +1,445 @@
+"""The coordinator's loop: drain, decide, commit, publish, acknowledge; in batches.
+
+Nothing is acknowledged before its effect is committed, and nothing is published that is not committed. After a
+crash the broker delivers again what was not acknowledged, the outbox is sent again, and everybody dedups.
+A commit that fails stops the coordinator: what the database holds is the truth, and the next start reads it.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec.structs import replace
+
+from orchestrator.core.inputs import CommandExpired, CommandReturned, ResultReceived, Wake
+from orchestrator.core.model import Run
+from orchestrator.definitions import Definitions
+from orchestrator.intake import (
+    ApplyDefinition,
+    CommandExpiredOnBus,
+    Content,
+    EventReceived,
+    InputForRun,
+    OutboxDone,
+    PresenceReceived,
+    ResultArrived,
+    StartRun,
+    TelemetryDone,
+    read_delivery,
+)
+from orchestrator.metrics import Metrics
+from orchestrator.publisher import DeadLetters, Publisher
+from orchestrator.settings import Settings
+from orchestrator.store.port import Store
+from orchestrator.timers import Timers
+from orchestrator.triggers import Wanted, check_input
+from orchestrator.work import Loaded, Work, match_event
+from orchestrator.world import World
+from runtime.bus.port import Bus, Delivery, Subscription
+from runtime.failpoint import failpoint
+from schemas.codec import Malformed
+from schemas.errors import BatonError, Conflict, InvalidInput, NotFound
+from schemas.messages import Command, ErrorInfo, Result
+from schemas.names import Topology
+
+__all__ = ["Coordinator"]
+
+log = logging.getLogger("baton.coordinator")
+
+LAZY_SECONDS = 0.05
+"""How long bookkeeping that nobody waits for may wait for a batch to ride in."""
+
+EVENT_PREFETCH = 100
+RESULT_PREFETCH = 1_000
+SIDE_PREFETCH = 100
+
+FOR_EVER = 2**62
+MAX_LIVE_RUNS = 1_000_000
+
+Origin = Delivery | asyncio.Future[Any] | None
+
+
+@dataclass(slots=True)
+class _Item:
+    """Something to decide, and who must hear of it."""
+
+    content: Content | None
+    origin: Origin
+    arrived: float
+    refused: str = ""
+
+
+class Coordinator:
+    """Owns the loop. `start` before `run`; `submit` from anywhere on the same event loop."""
+
+    def __init__(
+        self, settings: Settings, topology: Topology, store: Store, bus: Bus, world: World, metrics: Metrics
+    ) -> None:
+        self._settings = settings
+        self._topology = topology
+        self._store = store
+        self._bus = bus
+        self._world = world
+        self._metrics = metrics
+        self.definitions = Definitions(store)
+        self._timers = Timers()
+        self._cache: dict[str, Run] = {}
+        self._mailbox: deque[_Item] = deque()
+        self._lazy: list[_Item] = []
+        self._wake = asyncio.Event()
+        self._publisher = Publisher(bus, topology, world, self._outbox_done)
+        self._dead = DeadLetters(bus, topology, world)
+        self._events: Subscription | None = None
+        self._subscriptions: list[Subscription] = []
+        self._stopping = False
+        metrics.watch(lambda: self._publisher.depth, lambda: len(self._timers), lambda: bus.connected)
+
+    @property
+    def ready(self) -> bool:
+        """Whether events are being taken in."""
+        return bool(self._subscriptions) and self._bus.connected and not self._stopping
+
+    async def start(self) -> None:
+        """Take up what the database holds, then begin to listen. The store is open and the bus started."""
+        await self.definitions.load()
+        for run_id, at in await self._store.wakes(FOR_EVER, MAX_LIVE_RUNS):
+            self._timers.set(run_id, at)
+        await self._load_outbox()
+        results = self._topology.results_queue(self._settings.shard)
+        expired = self._topology.expired_queue(self._settings.shard)
+        for queue, prefetch in (
+            (results, RESULT_PREFETCH),
+            (expired, SIDE_PREFETCH),
+            (self._topology.presence, SIDE_PREFETCH),
+        ):
+            self._subscriptions.append(await self._bus.subscribe(queue, self._arrived, prefetch=prefetch))
+        await self._regulate_events()
+
+    async def run(self) -> None:
+        """Work until `stop`, or until something fails that must stop everything."""
+        helpers = [asyncio.create_task(job) for job in (self._publisher.run(), self._dead.run(), self._look_after())]
+        main = asyncio.create_task(self._loop())
+        try:
+            done, _ = await asyncio.wait((main, *helpers), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (main, *helpers):
+                task.cancel()
+            await asyncio.gather(main, *helpers, return_exceptions=True)
+            self._refuse_waiting()
+
+    def stop(self) -> None:
+        """Let the loop finish the batch it is in, and return from `run`."""
+        self._stopping = True
+        self._wake.set()
+
+    async def submit(self, content: Content) -> Any:
+        """Put a request into the loop and wait for its answer, which comes after the commit."""
+        if self._stopping:
+            raise Conflict("the coordinator is stopping", code="stopping", hint="try again")
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._put(content, future)
+        return await future
+
+    # what comes in
+
+    def _arrived(self, delivery: Delivery) -> None:
+        """Called by the bus for each delivery; reading it is cheap and cannot fail the consumer."""
+        try:
+            content = read_delivery(
+                delivery, self._topology, self._settings.shard, self._settings.max_event_bytes
+            )
+            self._put(content, delivery)
+        except Malformed as error:
+            self._put(None, delivery, refused=f"{error.code}: {error.message}")
+
+    def _put(self, content: Content | None, origin: Origin, refused: str = "") -> None:
+        self._mailbox.append(_Item(content, origin, asyncio.get_running_loop().time(), refused))
+        self._wake.set()
+
+    def _outbox_done(self, done: OutboxDone) -> None:
+        if done.returned or done.expired:
+            self._put(done, None)
+        else:
+            self._lazy.append(_Item(done, None, asyncio.get_running_loop().time()))
+            asyncio.get_running_loop().call_later(LAZY_SECONDS, self._wake.set)
+
+    def telemetry_done(self, cursor: int) -> None:
+        """Telemetry has dealt with every fact up to `cursor`."""
+        self._put(TelemetryDone(cursor), None)
+
+    # the loop
+
+    async def _loop(self) -> None:
+        while not self._stopping:
+            await self._wait()
+            if items := self._drain():
+                await self._turn(items)
+                await self._regulate_events()
+
+    async def _wait(self) -> None:
+        """Until something arrives or some run's time has come."""
+        if self._mailbox:
+            await asyncio.sleep(0)  # let what has already arrived join the batch
+            return
+        self._wake.clear()
+        at = self._timers.next_at()
+        # No longer than a second at a time: the wall clock may jump, the loop's does not.
+        timeout = None if at is None else min(max(0.0, (at - self._world.now()) / 1_000_000), 1.0)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _drain(self) -> list[_Item]:
+        """What has arrived and what is due, up to a limit."""
+        items = self._lazy
+        self._lazy = []
+        now = asyncio.get_running_loop().time()
+        for run_id in self._timers.due(self._world.now())[: self._settings.max_batch]:
+            failpoint("coordinator.at_timer")
+            items.append(_Item(InputForRun(run_id, Wake()), None, now))
+        room = max(1, self._settings.max_batch - len(items))
+        items.extend(self._mailbox.popleft() for _ in range(min(len(self._mailbox), room)))
+        return items
+
+    async def _turn(self, items: list[_Item]) -> None:
+        """One batch: load, decide, commit, and only then tell anybody."""
+        failpoint("coordinator.before_decide")
+        work, answers = await self._decide(items)
+        if work.batch:
+            failpoint("coordinator.before_commit")
+            with self._metrics.commit.time():
+                await self._store.commit(work.batch)
+            failpoint("coordinator.after_commit")
+        self._remember(work)
+        self._put_off(items, work)
+        self._publisher.put(work.batch.outbox)
+        self._dead.put([(item.origin, item.refused) for item in items if _is_refused(item)])
+        for future, answer in answers:
+            _answer(future, answer)
+        failpoint("coordinator.before_ack")
+        await self._bus.ack([item.origin for item in items if _is_taken(item)])
+        failpoint("coordinator.after_ack")
+        self._measure(items, work)
+
+    async def _decide(self, items: list[_Item]) -> tuple[Work, list[tuple[asyncio.Future[Any], Any]]]:
+        """Decide all items; one that breaks something is taken out, and the rest decided anew without it."""
+        loaded, wanted = await self._load(items)
+        while True:
+            work = Work(
+                self._settings,
+                self._topology,
+                self._world,
+                self._store.epoch,
+                self._store.next_outbox_id,
+                self.definitions.by_version,
+                Loaded(dict(loaded.runs), dict(loaded.keys), dict(loaded.events)),
+            )
+            answers: list[tuple[asyncio.Future[Any], Any]] = []
+            for index, item in enumerate(items):
+                try:
+                    answer: Any = self._handle(work, item, wanted.get(index, []))
+                except BatonError as error:
+                    answer = error
+                except Exception as error:  # a fault of ours must cost one message, not the coordinator
+                    log.exception("cannot handle %s; it is set aside", type(item.content).__name__)
+                    item.content = None
+                    item.refused = f"internal_error: {type(error).__name__}: {error}"
+                    if isinstance(item.origin, asyncio.Future):
+                        _answer(item.origin, InvalidInput("Baton failed to handle this", code="internal_error"))
+                    break
+                if isinstance(item.origin, asyncio.Future):
+                    answers.append((item.origin, answer))
+            else:
+                return work, answers
+
+    def _handle(self, work: Work, item: _Item, wanted: list[Any]) -> Any:
+        match item.content:
+            case EventReceived(event, traceparent):
+                return work.receive_event(event, wanted, traceparent)
+            case ResultArrived(result, size):
+                self._on_result(work, result, size)
+            case PresenceReceived(presence):
+                work.announce(presence)
+            case CommandExpiredOnBus(command):
+                if command is not None and command.run_id in work.runs:
+                    work.apply(command.run_id, CommandExpired(command))
+            case StartRun():
+                return self._on_start(work, item.content)
+            case ApplyDefinition(definition):
+                return work.apply_definition(definition)
+            case InputForRun(run_id, given):
+                if run_id not in work.runs:
+                    raise NotFound(f"there is no run {run_id}", hint="baton runs list shows the runs")
+                work.apply(run_id, given)
+                return work.runs[run_id]
+            case OutboxDone():
+                self._on_outbox_done(work, item.content)
+            case TelemetryDone(cursor):
+                work.batch.telemetry_cursor = cursor
+        return None
+
+    def _on_result(self, work: Work, result: Result, size: int) -> None:
+        if result.run_id not in work.runs:
+            work.refuse_result(result.agent, result.command_id, str(result.status), "no such run")
+            return
+        if size > self._settings.max_output_bytes:
+            result = _without_output(result, size, self._settings.max_output_bytes)
+        work.apply(result.run_id, ResultReceived(result))
+
+    def _on_start(self, work: Work, asked: StartRun) -> str:
+        definition = self.definitions.current.get(asked.workflow)
+        if definition is None:
+            raise NotFound(f"there is no workflow '{asked.workflow}'", hint="baton apply FILE stores one")
+        if problem := check_input(definition, asked.input):
+            raise InvalidInput(problem, hint=f"the input schema of '{asked.workflow}' says what it takes")
+        live = work.live_run(asked.workflow, asked.key)
+        if live is not None:
+            raise Conflict(
+                f"key '{asked.key}' belongs to the live run {live}",
+                code="key_taken",
+                hint="wait for it, cancel it, or use another key",
+                details={"id": live},
+            )
+        return work.start_run(definition, asked.key, asked.input, traceparent=asked.traceparent)
+
+    def _on_outbox_done(self, work: Work, done: OutboxDone) -> None:
+        work.batch.sent.extend(done.sent)
+        for command in done.returned:
+            if command.run_id in work.runs:
+                work.apply(command.run_id, CommandReturned(command))
+        for command in done.expired:
+            if command.run_id in work.runs:
+                work.apply(command.run_id, CommandExpired(command))
+
+    # what a batch needs from the store, and what is kept of it
+
+    async def _load(self, items: list[_Item]) -> tuple[Loaded, dict[int, list[Any]]]:
+        """Fetch, in a few queries, every row that deciding the items may look at."""
+        contents = [item.content for item in items]
+        ids = set().union(*(_run_ids(content) for content in contents)) if contents else set()
+        loaded = Loaded(runs={run_id: self._cache[run_id] for run_id in ids if run_id in self._cache})
+        if missing := ids - loaded.runs.keys():
+            loaded.runs.update(await self._store.load_runs(missing))
+            await self.definitions.ensure(run.head.version for run in loaded.runs.values())
+        events = {(c.event.source, c.event.id) for c in contents if isinstance(c, EventReceived)}
+        if events:
+            loaded.events = await self._store.seen_events(events)
+        wanted = {
+            index: match_event(content.event, self.definitions.current)
+            for index, content in enumerate(contents)
+            if isinstance(content, EventReceived) and (content.event.source, content.event.id) not in loaded.events
+        }
+        keys = {(want.definition.name, want.key) for wants in wanted.values() for want in wants if isinstance(want, Wanted)}
+        keys |= {(content.workflow, content.key) for content in contents if isinstance(content, StartRun)}
+        if keys := {pair for pair in keys if pair[1]}:
+            loaded.keys = await self._store.live_keys(keys)
+        return loaded, wanted
+
+    def _remember(self, work: Work) -> None:
+        """Keep runs in motion at hand, and their timers."""
+        for run_id, run in work.batch.changed.items():
+            self._timers.set(run_id, run.wake_at)
+            if run.wake_at is None:
+                self._cache.pop(run_id, None)
+            else:
+                self._cache[run_id] = run
+        for definition in work.applied:
+            self.definitions.make_current(definition)
+
+    def _put_off(self, items: list[_Item], work: Work) -> None:
+        """A wake-up that moved nothing must not come again at once."""
+        for item in items:
+            if isinstance(item.content, InputForRun) and item.content.run_id not in work.batch.changed:
+                if (at := self._timers.at(item.content.run_id)) is not None:
+                    self._timers.set(item.content.run_id, max(at, self._world.now() + 1_000_000))
+
+    def _measure(self, items: list[_Item], work: Work) -> None:
+        now = asyncio.get_running_loop().time()
+        self._metrics.batch.observe(len(items))
+        self._metrics.queue_age.observe(now - min(item.arrived for item in items))
+        self._metrics.committed(work.batch)
+        for item in items:
+            if _is_refused(item) and isinstance(item.origin, Delivery):
+                self._metrics.dead.labels(item.origin.queue).inc()
+
+    # around the loop
+
+    async def _regulate_events(self) -> None:
+        """Take in events only while there is room for new runs; a flood waits on the broker."""
+        active, limit = len(self._timers), self._settings.max_active_runs
+        if self._events is None and active < limit:
+            self._events = await self._bus.subscribe(
+                self._topology.events_inbox, self._arrived, prefetch=min(EVENT_PREFETCH, limit)
+            )
+        elif self._events is not None and active >= limit:
+            subscription, self._events = self._events, None
+            await subscription.cancel()
+
+    async def _load_outbox(self) -> None:
+        """Send again what a former life may not have sent."""
+        after = 0
+        while some := await self._store.unsent(after, 1_000):
+            self._publisher.put(some)
+            after = some[-1].id
+
+    async def _look_after(self) -> None:
+        """Now and then: look for runs that nothing would move, and forget old inbox rows."""
+        while True:
+            await asyncio.sleep(self._settings.reconcile_every)
+            stranded = await self._store.stranded(100)
+            self._metrics.stranded.set(len(stranded))
+            if stranded:
+                log.error("ALARM: nothing would ever move these runs: %s", ", ".join(stranded))
+            horizon = self._world.now() - self._settings.inbox_days * 86_400_000_000
+            await self._store.prune_inbox(horizon, 10_000)
+
+    def _refuse_waiting(self) -> None:
+        """Whoever waits for an answer gets one."""
+        for item in self._mailbox:
+            if isinstance(item.origin, asyncio.Future):
+                _answer(item.origin, Conflict("the coordinator is stopping", code="stopping", hint="try again"))
+
+
+def _run_ids(content: Content | None) -> Iterable[str]:
+    match content:
+        case ResultArrived(result):
+            return (result.run_id,)
+        case InputForRun(run_id):
+            return (run_id,)
+        case CommandExpiredOnBus(Command() as command):
+            return (command.run_id,)
+        case OutboxDone():
+            return tuple(command.run_id for command in (*content.returned, *content.expired))
+    return ()
+
+
+def _is_refused(item: _Item) -> bool:
+    return bool(item.refused) and isinstance(item.origin, Delivery)
+
+
+def _is_taken(item: _Item) -> bool:
+    return not item.refused and isinstance(item.origin, Delivery)
+
+
+def _answer(future: asyncio.Future[Any], answer: Any) -> None:
+    if future.done():
+        return  # whoever asked has gone
+    if isinstance(answer, BaseException):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+def _without_output(result: Result, size: int, limit: int) -> Result:
+    """A result whose output is too large to keep: the action had its effect, but the step cannot go on with it."""
+    error = ErrorInfo(
+        code="output_too_large", message=f"the output has {size} bytes, more than {limit}", retryable=False
+    )
+    return replace(result, output=None, log="", error=result.error or error)

@@ -1,0 +1,77 @@
+"""What the world is told about runs: CloudEvents on the lifecycle exchange. They carry no payload."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from orchestrator.core.facts import (
+    AttemptFailed,
+    AttemptSucceeded,
+    Fact,
+    RunStarted,
+    TaskCancelled,
+    TaskInDoubt,
+    TaskResolved,
+    TaskSkipped,
+)
+from orchestrator.core.inputs import Move
+from orchestrator.core.model import Run, RunStatus, step_status
+from schemas.events import Event, new_event
+
+__all__ = ["lifecycle_events"]
+
+_TOLD = frozenset({status for status in RunStatus if status.is_final} | {RunStatus.ATTENTION})
+_STEP_FACTS = (AttemptSucceeded, AttemptFailed, TaskCancelled, TaskInDoubt, TaskResolved, TaskSkipped)
+
+
+def lifecycle_events(
+    before: Run | None, move: Move, namespace: str, detail: str
+) -> Iterator[tuple[str, Event]]:
+    """The events that a move gives rise to, as (routing key, event). `detail` is `off`, `runs` or `steps`.
+
+    An event's id is the run's id and the number of the fact it tells of, so that telling twice is telling once.
+    """
+    if detail == "off":
+        return
+    run = move.run
+    first = run.seq - len(move.facts) + 1
+    for seq, fact in enumerate(move.facts, start=first):
+        if isinstance(fact, RunStarted):
+            yield _run_event(run, "started", seq, fact, namespace)
+        elif detail == "steps" and isinstance(fact, _STEP_FACTS):
+            if isinstance(fact, AttemptFailed) and fact.retry_at is not None:
+                continue  # the step goes on
+            yield _step_event(run, seq, fact, namespace)
+    was = RunStatus.RUNNING if before is None else before.status
+    if run.status is not was and run.status in _TOLD:
+        yield _run_event(run, str(run.status), run.seq, move.facts[-1], namespace)
+
+
+def _run_event(run: Run, status: str, seq: int, fact: Fact, namespace: str) -> tuple[str, Event]:
+    data = {**_about(run), "status": status, "reason": run.reason if status != "started" else ""}
+    key = f"run.{status}.{run.head.workflow}"
+    return key, new_event(
+        id=f"{run.head.id}/{seq}/run",
+        source=f"/baton/{namespace}",
+        type=f"baton.run.{status}",
+        subject=run.head.id,
+        at=fact.at,
+        data=data,
+    )
+
+
+def _step_event(run: Run, seq: int, fact: Any, namespace: str) -> tuple[str, Event]:
+    status = str(step_status(run.steps[fact.step]))
+    data = {**_about(run), "step": fact.step, "host_index": fact.host_index, "status": status}
+    return f"step.{status}.{run.head.workflow}", new_event(
+        id=f"{run.head.id}/{seq}",
+        source=f"/baton/{namespace}",
+        type=f"baton.step.{status}",
+        subject=run.head.id,
+        at=fact.at,
+        data=data,
+    )
+
+
+def _about(run: Run) -> dict[str, Any]:
+    head = run.head
+    return {"run_id": head.id, "workflow": head.workflow, "version": head.version, "key": head.key}

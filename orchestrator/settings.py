@@ -1,0 +1,96 @@
+"""Settings: a flag, then the environment (`BATON_…`), then `baton.toml`, then the default. All limits have a name here."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from schemas.codec import MAX_EVENT_BYTES
+from schemas.errors import InvalidInput
+from schemas.names import NAME_PATTERN
+
+__all__ = ["CONFIG_FILE", "Settings", "load_settings"]
+
+CONFIG_FILE = "baton.toml"
+
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be set. Each field `x` is `BATON_X` in the environment and `x` in `baton.toml`."""
+
+    amqp_url: str = "amqp://guest:guest@127.0.0.1:5672/"
+    amqp_management_url: str = ""
+    db: str = ".baton/baton.db"
+    listen: str = "127.0.0.1:8040"
+    url: str = "http://127.0.0.1:8040"
+    token: str = ""
+    namespace: Annotated[str, Meta(pattern=NAME_PATTERN)] = "baton"
+    shard: Annotated[str, Meta(pattern=NAME_PATTERN)] = "0"
+
+    max_active_runs: Positive = 1_000
+    """New runs are admitted only while fewer are active; further events wait on the broker."""
+    max_batch: Positive = 500
+    """Most messages decided in one transaction."""
+    max_event_bytes: Positive = MAX_EVENT_BYTES
+    max_output_bytes: Positive = 256 * 1024
+    """Largest output of one step; a larger one fails the step."""
+    start_within: Seconds = 60.0
+    """How long a command may wait for an agent to take it."""
+    grace: Seconds = 30.0
+    """How long past an attempt's own limits its outcome is awaited before it is in doubt."""
+    inbox_days: Positive = 30
+    """How long a handled event is remembered, so that it is not handled again."""
+    reconcile_every: Seconds = 60.0
+    """How often the coordinator looks for a live run that nothing would move."""
+    lifecycle: Literal["off", "runs", "steps"] = "steps"
+    """Which lifecycle events are published: none, those of runs, or those of runs and steps."""
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Settings:
+    """Settings from flags (None is unset), then the environment, then `baton.toml` in `directory`."""
+    environment = os.environ if environment is None else environment
+    merged: dict[str, Any] = _read_file((directory or Path.cwd()) / CONFIG_FILE)
+    sources = dict.fromkeys(merged, CONFIG_FILE)
+    for name in Settings.__struct_fields__:
+        variable = f"BATON_{name.upper()}"
+        if environment.get(variable, "") != "":
+            merged[name] = environment[variable]
+            sources[name] = variable
+        if flags is not None and flags.get(name) is not None:
+            merged[name] = flags[name]
+            sources[name] = f"--{name.replace('_', '-')}"
+    for name, value in merged.items():
+        _check(name, value, sources[name])
+    return msgspec.convert(merged, Settings, strict=False)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}", code="bad_settings") from None
+
+
+def _check(name: str, value: Any, source: str) -> None:
+    """Say which setting is wrong and where it came from."""
+    known = Settings.__struct_fields__
+    if name not in known:
+        raise InvalidInput(
+            f"{source}: there is no setting '{name}'", code="bad_settings", hint=f"settings are {', '.join(known)}"
+        )
+    try:
+        msgspec.convert({name: value}, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"{source}: {name} = {value!r}: {error}", code="bad_settings") from None

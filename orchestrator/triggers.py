@@ -1,0 +1,77 @@
+"""Which runs an event asks for. Pure: nothing is started here."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+
+from orchestrator.core.definition import Definition, TriggerDef
+from orchestrator.core.expressions import ExpressionError
+
+__all__ = ["Refused", "Wanted", "wanted_runs"]
+
+
+class Wanted(Struct, frozen=True):
+    """An event asks for a run of this definition. An empty key is no key."""
+
+    definition: Definition
+    key: str
+    input: Any
+
+
+class Refused(Struct, frozen=True):
+    """An event asked for a run that cannot be: an expression failed, or the input does not fit."""
+
+    workflow: str
+    reason: str
+
+
+def wanted_runs(
+    event_type: str, scope: dict[str, Any], definitions: Iterable[Definition]
+) -> list[Wanted | Refused]:
+    """What an event asks for, at most one run per workflow: its first trigger that matches decides.
+
+    `scope` is what expressions see as `event`.
+    """
+    found = (_first_match(event_type, {"event": scope}, definition) for definition in definitions)
+    return [answer for answer in found if answer is not None]
+
+
+def check_input(definition: Definition, value: Any) -> str:
+    """Why `value` cannot be a run's input; empty when it can."""
+    problems = definition.check_input(value)
+    return f"input: {'; '.join(problems)}" if problems else ""
+
+
+def _first_match(event_type: str, scope: dict[str, Any], definition: Definition) -> Wanted | Refused | None:
+    for number, trigger in enumerate(definition.triggers, start=1):
+        if not trigger.matches(event_type):
+            continue
+        try:
+            if trigger.condition is not None and not trigger.condition.evaluate_bool(scope):
+                continue
+            return _wanted(definition, trigger, scope)
+        except ExpressionError as error:
+            return Refused(definition.name, f"trigger {number}: {error.message}")
+    return None
+
+
+def _wanted(definition: Definition, trigger: TriggerDef, scope: dict[str, Any]) -> Wanted | Refused:
+    key = "" if trigger.key is None else _key(trigger.key.evaluate(scope))
+    data = scope["event"].get("data")
+    value = (data if isinstance(data, dict) else {}) if trigger.input is None else trigger.input.render(scope)
+    problem = check_input(definition, value)
+    return Refused(definition.name, problem) if problem else Wanted(definition, key, value)
+
+
+MAX_KEY = 512
+
+
+def _key(value: Any) -> str:
+    """A business key as text; only what has one obvious text form can be a key."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ExpressionError(f"key must be text or a whole number, not {type(value).__name__}")
+    text = str(value)
+    if not text or len(text) > MAX_KEY:
+        raise ExpressionError(f"key must have 1 to {MAX_KEY} characters, not {len(text)}")
+    return text
