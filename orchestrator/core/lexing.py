@@ -87,7 +87,7 @@ def mentions(parts: list[Token], root: str = "steps") -> list[Mention]:
 
 
 def plain_path(parts: list[Token], scope: frozenset[str]) -> tuple[str, ...] | None:
-    """`("steps", "a", "output")` for `steps.a.output`; None for anything but a path from a name in `scope`."""
+    """`("steps", "a", "output")` for `steps.a.output`; None for all but a path from a name in `scope`."""
     if not parts or parts[0].text not in scope:
         return None
     path = [parts[0].text]
