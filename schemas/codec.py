@@ -63,6 +63,8 @@ def decode(body: bytes, kind: type[T], *, limit: int = MAX_MESSAGE_BYTES) -> T:
             code="too_large",
             hint="put the bulk elsewhere and send a reference to it",
         )
+    if not body:
+        raise Malformed("the body is empty", hint="see the JSON Schemas in schemas/json")
     _check_depth(body)
     decoder = _decoders.get(kind)
     if decoder is None:

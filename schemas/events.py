@@ -42,6 +42,8 @@ MAX_SHOWN: Final = 80
 
 REQUIRED: Final = ("id", "source", "type")
 OPTIONAL: Final = ("subject", "time", "datacontenttype", "dataschema")
+EXTENSION_PATTERN: Final = "[a-z0-9]{1,64}"
+"""Names that an extension attribute can have."""
 HEADER_PREFIXES: Final = ("cloudevents_", "cloudevents:", "ce-")
 """How a header that is an attribute begins, in lower case."""
 
@@ -49,7 +51,7 @@ Attribute = str | int | bool
 
 _CONTEXT = frozenset({"specversion", *REQUIRED, *OPTIONAL})
 _JSON_MODES = ("", "application/json")
-_EXTENSION = re.compile(r"[a-z0-9]{1,64}")
+_EXTENSION = re.compile(EXTENSION_PATTERN)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _QUOTED = re.compile(r'"(.*)"', re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
@@ -365,6 +367,6 @@ def _show(value: object) -> str:
 
 def _kind(value: object) -> str:
     """What a foreign value is, in JSON's words where it has them."""
-    return {dict: "an object", list: "an array", float: "a fraction", bool: "a boolean"}.get(
+    return {dict: "an object", list: "an array", int: "a number", float: "a fraction", bool: "a boolean"}.get(
         type(value), type(value).__name__
     )
