@@ -5,11 +5,13 @@ Contract (one behaviour suite holds both implementations to it, `tests/conforman
 - `start` returns when the first connection stands and the topology is declared, retrying with backoff while
   the broker is away; a lost connection is made again in the background, declarations and subscriptions
   included. One log line per change.
-- `publish` sends persistent messages with many confirms in flight and never raises because the broker is away:
-  each message's outcome says whether the broker has it.
+- `publish` sends persistent messages with many confirms in flight and never raises because the broker is
+  away: each message's outcome says whether the broker has it.
 - A delivery is held by the broker until acknowledged; it comes again (`redelivered`) after a lost connection.
   Acknowledging a delivery of a connection that is gone does nothing.
 - A subscription's handler is a plain function, called on the event loop once per delivery, in any order.
+- A queue declared with `x-single-active-consumer` delivers to one subscription at a time; the others wait.
+  (AMQP's own exclusive consumers are not enforced by quorum queues.)
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +25,7 @@ __all__ = [
     "Declarations",
     "Delivery",
     "Exchange",
+    "Handler",
     "Message",
     "PublishOutcome",
     "Queue",
@@ -133,19 +136,24 @@ class Bus(Protocol):
     async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
         """Publish all, side by side, and tell each one's outcome in order."""
 
-    async def subscribe(
-        self, queue: str, handler: Handler, *, prefetch: int, exclusive: bool = False
-    ) -> Subscription:
-        """Deliver from `queue` to `handler`, at most `prefetch` unacknowledged at a time, across reconnections.
+    async def subscribe(self, queue: str, handler: Handler, *, prefetch: int) -> Subscription:
+        """Deliver from `queue` to `handler`, at most `prefetch` unacknowledged at a time.
 
-        `exclusive`: nobody else may consume from the queue. While another does, this is retried with backoff.
+        Returns at once and holds across reconnections. An exception from `handler` is logged and its message
+        stays unacknowledged.
         """
 
     async def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge; deliveries of a lost connection are passed over."""
 
     async def peek(self, queue: str, limit: int) -> list[Delivery]:
-        """Take up to `limit` messages from the head of `queue` without subscribing; each must be acked or released."""
+        """Take up to `limit` messages from the head of `queue`; each must be acked or released.
+
+        `NotFound` for a queue that does not exist, `Unreachable` without a connection.
+        """
 
     async def release(self, deliveries: Iterable[Delivery]) -> None:
-        """Put peeked messages back in their places."""
+        """Put peeked messages back at the head of their queue, in order.
+
+        A quorum queue puts them behind what was put back before and not taken since.
+        """
