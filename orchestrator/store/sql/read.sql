@@ -1,3 +1,17 @@
+-- name: shards
+SELECT shard FROM shards;
+
+-- name: epoch
+SELECT epoch FROM shards WHERE shard = ?;
+
+-- name: highest_ids
+-- The telemetry cursor may be ahead of a history that was cleaned, and must never point at a fact to come.
+SELECT
+  (SELECT coalesce(max(num), 0) FROM runs) AS run,
+  (SELECT max(coalesce(max(history.id), 0), (SELECT coalesce(max(telemetry_cursor), 0) FROM shards)) FROM history)
+    AS fact,
+  (SELECT coalesce(max(id), 0) FROM outbox) AS outbox;
+
 -- name: run
 SELECT head, state FROM runs JOIN run_heads USING (num) WHERE id = ?;
 
@@ -46,30 +60,30 @@ SELECT seq, payload FROM history WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT
 
 -- name: runs
 SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
-WHERE num < :before ORDER BY num DESC LIMIT :limit;
+WHERE num < ? ORDER BY num DESC LIMIT ?;
 
 -- name: runs_of_status
 SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
-WHERE status = :status AND num < :before ORDER BY num DESC LIMIT :limit;
+WHERE status = ? AND num < ? ORDER BY num DESC LIMIT ?;
 
 -- name: runs_of_workflow_status
 SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
-WHERE workflow = :workflow AND status = :status AND num < :before ORDER BY num DESC LIMIT :limit;
+WHERE workflow = ? AND status = ? AND num < ? ORDER BY num DESC LIMIT ?;
 
 -- name: runs_of_key
+-- ?2 and ?3 narrow unless they are null or empty; ?3 is the wanted statuses, each between spaces.
 SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
-WHERE key = :key AND key <> '' AND num < :before
-  AND (:workflow IS NULL OR workflow = :workflow)
-  AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
-ORDER BY num DESC LIMIT :limit;
+WHERE key = ?1 AND key <> '' AND (?2 IS NULL OR workflow = ?2)
+  AND (?3 = '' OR instr(?3, ' ' || status || ' ') > 0) AND num < ?4
+ORDER BY num DESC LIMIT ?5;
 
 -- name: inbox
 SELECT num, source, id, outcome, at, kind, type, reason, runs FROM inbox
-WHERE num < :before ORDER BY num DESC LIMIT :limit;
+WHERE num < ? ORDER BY num DESC LIMIT ?;
 
 -- name: inbox_of_outcome
 SELECT num, source, id, outcome, at, kind, type, reason, runs FROM inbox
-WHERE outcome = :outcome AND num < :before ORDER BY num DESC LIMIT :limit;
+WHERE outcome = ? AND num < ? ORDER BY num DESC LIMIT ?;
 
 -- name: count_runs
 SELECT status, count(*) FROM runs GROUP BY status;

@@ -2,18 +2,7 @@
 INSERT INTO shards (shard, epoch, telemetry_cursor) VALUES (?, 0, 0) ON CONFLICT DO NOTHING;
 
 -- name: raise_epoch
-UPDATE shards SET epoch = epoch + 1 WHERE shard = ? RETURNING epoch;
-
--- name: epoch
-SELECT epoch FROM shards WHERE shard = ?;
-
--- name: highest_ids
--- The telemetry cursor may be ahead of a history that was cleaned, and must never point at a fact to come.
-SELECT
-  (SELECT coalesce(max(num), 0) FROM runs) AS run,
-  (SELECT max(coalesce(max(history.id), 0), (SELECT coalesce(max(telemetry_cursor), 0) FROM shards)) FROM history)
-    AS fact,
-  (SELECT coalesce(max(id), 0) FROM outbox) AS outbox;
+UPDATE shards SET epoch = epoch + 1 WHERE shard = ?;
 
 -- name: add_definition
 INSERT INTO definitions (workflow, version, document, at) VALUES (?, ?, ?, ?) ON CONFLICT (version) DO NOTHING;
