@@ -1,1 +1,1 @@
-"""Where runs are kept. `port` is the contract, `sqlite` writes, `reader` reads beside it; no SQL stands elsewhere."""
+"""Where runs are kept. `port` is the contract, `sqlite` writes, `reader` reads. No SQL elsewhere."""

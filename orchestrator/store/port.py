@@ -4,17 +4,17 @@ Contract:
 
 - A `Store` is the only writer of its shard. `open` takes the lock and raises the epoch; whatever is written
   later is written only while that epoch is still the newest.
-- `commit` writes a whole batch or nothing of it, and returns once it would survive a power cut. Cancelling the
-  caller does not stop a commit half-way.
-- The store decides nothing. It refuses (`Inconsistent`) what contradicts itself: two live runs with one key, an
-  event taken in twice, a hole in a history, a change of a run that has ended.
+- `commit` writes a whole batch or nothing of it, and returns once it would survive a power cut. Cancelling
+  the caller does not stop a commit half-way.
+- The store decides nothing. It refuses (`Inconsistent`) what contradicts itself: two live runs with one key,
+  an event taken in twice, a hole in a history, a change of a run that has ended.
 - Everything is enough to go on from: another coordinator that opens the same store needs nothing else.
 - A `Reader` sees only what is committed, and never makes the writer wait.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -25,13 +25,14 @@ from schemas.messages import Presence
 from schemas.times import Micros
 
 __all__ = [
+    "EVERY_RUN",
+    "INBOX_OUTCOMES",
     "AgentRecord",
     "Batch",
     "Counts",
     "Definition",
     "EpochLost",
     "HistoryEntry",
-    "InboxOutcome",
     "InboxRecord",
     "Inconsistent",
     "OutboxMessage",
@@ -45,8 +46,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-InboxOutcome = ("started", "duplicate", "no_trigger", "rejected")
-"""What can become of an event. `duplicate`: its key belongs to a live run (an event seen before has its row)."""
+INBOX_OUTCOMES: Final = ("started", "duplicate", "no_trigger", "rejected")
+"""What can become of an event. `duplicate`: its key belongs to a live run."""
 
 
 class EpochLost(Conflict):
@@ -55,14 +56,14 @@ class EpochLost(Conflict):
     code = "epoch_lost"
 
 
-class Inconsistent(InternalError):
+class Inconsistent(InternalError):  # noqa: N818 - named like the other errors
     """A batch contradicts what is stored; nothing of it was written."""
 
     code = "inconsistent"
 
 
 class Definition(Struct, frozen=True):
-    """A workflow document as it was applied. `version` is the hash of its content, `at` when it was first applied."""
+    """A workflow document. `version` is the hash of its content, `at` when it was first applied."""
 
     workflow: str
     version: str
@@ -71,7 +72,7 @@ class Definition(Struct, frozen=True):
 
 
 class InboxRecord(Struct, frozen=True, omit_defaults=True):
-    """What became of an event, or of a result that was refused. `outcome` is one of `InboxOutcome`.
+    """What became of an event, or of a result that was refused. `outcome` is one of `INBOX_OUTCOMES`.
 
     An event (`kind` is `event`) is known by `(source, id)` for as long as its row is kept; of refused results
     (`kind` is `result`, `source` the agent, `id` the command) there may be several alike.
@@ -88,7 +89,7 @@ class InboxRecord(Struct, frozen=True, omit_defaults=True):
 
 
 class OutboxMessage(Struct, frozen=True):
-    """A message that is committed and not yet known to be with the broker; the fields of `runtime.bus.port.Message`.
+    """A committed message not yet known to be with the broker; fields as in `runtime.bus.port.Message`.
 
     `id` comes from `Store.next_outbox_id` and grows. `at`: when it was decided. `expires_at`: when sending it
     is no longer of use.
@@ -170,8 +171,8 @@ class Store(Protocol):
     async def open(self) -> int:
         """Take the lock, bring the schema up to date, raise the epoch by one and return it.
 
-        Raises `Conflict` when another coordinator has the store open (its pid is in the message), `StorageFailure`
-        when the file cannot be used: not a database, of a newer Baton, unwritable, disk full.
+        Raises `Conflict` when another coordinator has the store open (its pid is in the message) and
+        `StorageFailure` when the file cannot be used: not a database, of a newer Baton, disk full.
         """
 
     async def close(self) -> None:
@@ -183,8 +184,8 @@ class Store(Protocol):
     async def commit(self, batch: Batch) -> None:
         """Write the whole batch in one transaction, durably.
 
-        Raises `EpochLost`, `Inconsistent` or `StorageFailure`; then nothing was written, and the only way on is to
-        stop. One exception to "nothing": a `StorageFailure` of the commit itself may leave either all or nothing.
+        Raises `EpochLost`, `Inconsistent` or `StorageFailure`; then nothing was written and the only way on
+        is to stop. (Should the disk fail in the very COMMIT, the next `open` finds all of it or nothing.)
         """
 
     async def load_runs(self, ids: Iterable[str]) -> dict[str, Run]:
@@ -212,7 +213,7 @@ class Store(Protocol):
         """How many runs are `running` or `compensating`."""
 
     async def stranded(self, limit: int) -> list[str]:
-        """Runs that are `running` or `compensating` with nothing due, at most `limit`: there must be none (rule 12)."""
+        """Runs in motion with nothing due, at most `limit`: there must be none (rule 12)."""
 
     async def definition(self, version: str) -> Definition | None:
         """The document with this content hash."""
@@ -230,7 +231,7 @@ class Store(Protocol):
         """The history of all runs after this fact, in order, at most `limit`."""
 
     async def prune_inbox(self, before: Micros, limit: int) -> int:
-        """Forget what came in before `before`, looking at no more than the `limit` oldest; return how many."""
+        """Forget what came in before `before`, looking at the `limit` oldest only; return how many."""
 
 
 class RunFilter(Struct, frozen=True):
@@ -239,6 +240,9 @@ class RunFilter(Struct, frozen=True):
     workflow: str | None = None
     statuses: Sequence[RunStatus] = ()
     key: str | None = None
+
+
+EVERY_RUN: Final = RunFilter()
 
 
 class RunSummary(Struct, frozen=True):
@@ -263,7 +267,7 @@ class HistoryEntry(Struct, frozen=True):
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """Part of a list. `next` asks for the part after it, and is None at the end; it means nothing to a caller."""
+    """Part of a list. `next` is the opaque cursor of the part after it, None at the end."""
 
     items: list[T]
     next: str | None = None
@@ -280,10 +284,10 @@ class Counts(Struct, frozen=True):
 
 
 class Reader(Protocol):
-    """Reads beside the writer. Lists are newest first unless they say otherwise; a page holds 1 to 1,000 items.
+    """Reads beside the writer. Lists are newest first unless they say otherwise; `limit` is 1 to 1,000.
 
-    Rows added while somebody pages through a list never repeat or hide another. A cursor that this list did not
-    give raises `InvalidInput`.
+    Rows added while somebody pages through a list never repeat or hide another. A `limit` out of range and
+    what is not a cursor raise `InvalidInput`.
     """
 
     async def open(self) -> None:
@@ -293,14 +297,16 @@ class Reader(Protocol):
         """Let go of the file. Closing twice is closing once."""
 
     async def runs(
-        self, which: RunFilter = RunFilter(), *, cursor: str | None = None, limit: int = 100
+        self, which: RunFilter = EVERY_RUN, *, cursor: str | None = None, limit: int = 100
     ) -> Page[RunSummary]:
         """Runs without their payloads."""
 
     async def run(self, run_id: str) -> Run | None:
         """One run in full."""
 
-    async def history(self, run_id: str, *, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    async def history(
+        self, run_id: str, *, cursor: str | None = None, limit: int = 100
+    ) -> Page[HistoryEntry]:
         """A run's facts, oldest first; empty when there is no such run."""
 
     async def definitions(self) -> list[Definition]:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from orchestrator.core.model import Run, RunStatus
 from orchestrator.store import rows
 from orchestrator.store.port import (
+    EVERY_RUN,
     AgentRecord,
     Counts,
     Definition,
@@ -19,8 +20,8 @@ from orchestrator.store.port import (
     RunFilter,
     RunSummary,
 )
-from orchestrator.store.sqlite import READ
-from runtime.sqlite import Database
+from orchestrator.store.sqlite import MIGRATIONS, READ
+from runtime.sqlite import ReadOnlyDatabase
 from schemas.errors import InvalidInput
 
 __all__ = ["MAX_PAGE", "SqliteReader"]
@@ -29,7 +30,6 @@ MAX_PAGE: Final = 1_000
 """Most items of one page."""
 
 _START: Final = 2**63 - 1
-_EVERYTHING: Final = RunFilter()
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class SqliteReader:
     """`orchestrator.store.port.Reader` of the file at `path`."""
 
     def __init__(self, path: Path) -> None:
-        self._db = Database(path, read_only=True)
+        self._db = ReadOnlyDatabase(path, MIGRATIONS)
 
     async def open(self) -> None:
         """See the port."""
@@ -49,7 +49,7 @@ class SqliteReader:
         await self._db.close()
 
     async def runs(
-        self, which: RunFilter = _EVERYTHING, *, cursor: str | None = None, limit: int = 100
+        self, which: RunFilter = EVERY_RUN, *, cursor: str | None = None, limit: int = 100
     ) -> Page[RunSummary]:
         """See the port."""
         before, size = _position(cursor, _START), _size(limit)
@@ -60,7 +60,9 @@ class SqliteReader:
         """See the port."""
         return next((rows.run_of(*row) for row in await self._all("run", run_id)), None)
 
-    async def history(self, run_id: str, *, cursor: str | None = None, limit: int = 100) -> Page[HistoryEntry]:
+    async def history(
+        self, run_id: str, *, cursor: str | None = None, limit: int = 100
+    ) -> Page[HistoryEntry]:
         """See the port."""
         after, size = _position(cursor, 0), _size(limit)
         found = await self._all("history", run_id, after, size + 1)
@@ -109,12 +111,17 @@ def _list_runs(db: sqlite3.Connection, which: RunFilter, before: int, limit: int
     statuses: Sequence[RunStatus] = tuple(dict.fromkeys(which.statuses))
     if which.key:
         wanted = "".join(f" {status} " for status in statuses)
-        return db.execute(READ["runs_of_key"], (which.key, which.workflow or None, wanted, before, limit)).fetchall()
+        return db.execute(
+            READ["runs_of_key"], (which.key, which.workflow or None, wanted, before, limit)
+        ).fetchall()
     if not which.workflow and not statuses:
         return db.execute(READ["runs"], (before, limit)).fetchall()
-    query, narrow = ("runs_of_workflow_status", (which.workflow,)) if which.workflow else ("runs_of_status", ())
+    query, narrow = (
+        ("runs_of_workflow_status", (which.workflow,)) if which.workflow else ("runs_of_status", ())
+    )
     parts = (
-        db.execute(READ[query], (*narrow, status, before, limit)).fetchall() for status in statuses or RunStatus
+        db.execute(READ[query], (*narrow, status, before, limit)).fetchall()
+        for status in statuses or RunStatus
     )
     return list(islice(merge(*parts, key=lambda row: -row[0]), limit))
 
@@ -154,5 +161,7 @@ def _position(cursor: str | None, default: int) -> int:
 
 def _size(limit: int) -> int:
     if not 1 <= limit <= MAX_PAGE:
-        raise InvalidInput(f"limit {limit} is not between 1 and {MAX_PAGE}", code="bad_limit", hint="ask page by page")
+        raise InvalidInput(
+            f"limit {limit} is not between 1 and {MAX_PAGE}", code="bad_limit", hint="ask page by page"
+        )
     return limit

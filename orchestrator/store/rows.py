@@ -1,7 +1,7 @@
 """Between the core's values and the store's rows.
 
-A run is stored in three parts: its head (written once), its columns (what lists and indices need) and its state,
-which is the run without the head. The state takes its fields from `Run`, so nothing can be left out.
+A run is stored in three parts: its head (written once), its columns (what lists and indices need) and its
+state, which is the run without the head. The state takes its fields from `Run`, so nothing can be left out.
 """
 
 from operator import attrgetter
@@ -57,8 +57,8 @@ def head_row(num: int, run: Run) -> Row:
 def run_row(num: int, run: Run) -> Row:
     """Values for `add_run`."""
     head = run.head
-    fixed = (num, head.shard, head.id, head.workflow, head.version, head.key, head.trace.trace_id, head.created_at)
-    return fixed + run_changes(run)
+    names = (num, head.shard, head.id, head.workflow, head.version, head.key)
+    return (*names, head.trace.trace_id, head.created_at, *run_changes(run))
 
 
 def run_changes(run: Run) -> Row:
@@ -91,7 +91,8 @@ def inbox_row(shard: str, record: InboxRecord) -> Row:
 
 def inbox_of(row: Row) -> InboxRecord:
     """The record in a row of (source, id, outcome, at, kind, type, reason, runs)."""
-    return InboxRecord(*row[:-1], runs=_ids(row[-1]))
+    *fields, runs = row
+    return InboxRecord(*fields, _ids(runs))
 
 
 def outbox_row(shard: str, message: OutboxMessage) -> Row:
@@ -102,9 +103,9 @@ def outbox_row(shard: str, message: OutboxMessage) -> Row:
 
 
 def outbox_of(row: Row) -> OutboxMessage:
-    """The message in a row of (id, exchange, routing_key, body, at, headers, content_type, expires_at, mandatory)."""
-    *start, headers, content_type, expires_at, mandatory = row
-    return OutboxMessage(*start, _headers(headers), content_type, expires_at, bool(mandatory))
+    """The message in a row of the query `unsent`: its fields in their order, the headers as text."""
+    *fields, headers, content_type, expires_at, mandatory = row
+    return OutboxMessage(*fields, _headers(headers), content_type, expires_at, bool(mandatory))
 
 
 def agent_row(shard: str, record: AgentRecord) -> Row:

@@ -61,8 +61,10 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See the port."""
-        await self._db.close()
-        self._lock.release()
+        try:
+            await self._db.close()
+        finally:
+            self._lock.release()
 
     def _take_over(self, db: sqlite3.Connection) -> None:
         for (shard,) in db.execute(READ["shards"]):
@@ -99,7 +101,9 @@ class SqliteStore:
             for query, values in changes.items():
                 written = db.executemany(_WRITE[query], values).rowcount if values else 0
                 if query == "change_run" and written != len(values):
-                    raise Inconsistent("a run has moved on or ended behind the coordinator's back", hint=_FAULT)
+                    raise Inconsistent(
+                        "a run has moved on or ended behind the coordinator's back", hint=_FAULT
+                    )
         except sqlite3.IntegrityError as error:
             raise Inconsistent(f"what a batch says contradicts the store: {error}", hint=_FAULT) from error
 
@@ -126,7 +130,9 @@ class SqliteStore:
         numbered = [(next(self._run_nums), run) for run in started.values()]
         shard, cursor = self._shard, batch.telemetry_cursor
         return {
-            "add_definition": [(one.workflow, one.version, one.document, one.at) for one in batch.definitions],
+            "add_definition": [
+                (one.workflow, one.version, one.document, one.at) for one in batch.definitions
+            ],
             "set_current_definition": list(batch.current.items()),
             "add_inbox": [rows.inbox_row(shard, record) for record in batch.inbox],
             "change_run": [
@@ -135,7 +141,8 @@ class SqliteStore:
             "add_run": [rows.run_row(num, run) for num, run in numbered],
             "add_head": [rows.head_row(num, run) for num, run in numbered],
             "add_fact": [
-                rows.fact_row(next(self._fact_ids), shard, run_id, seq, fact) for run_id, seq, fact in batch.facts
+                rows.fact_row(next(self._fact_ids), shard, run_id, seq, fact)
+                for run_id, seq, fact in batch.facts
             ],
             "add_outbox": [rows.outbox_row(shard, message) for message in batch.outbox],
             "remove_outbox": [(outbox_id,) for outbox_id in batch.sent],
@@ -197,7 +204,9 @@ class SqliteStore:
     async def facts_after(self, fact_id: int, limit: int) -> list[StoredFact]:
         """See the port."""
         found = await self._all("facts_after", fact_id, limit)
-        return [StoredFact(number, run_id, seq, rows.fact_of(payload)) for number, run_id, seq, payload in found]
+        return [
+            StoredFact(number, run_id, seq, rows.fact_of(payload)) for number, run_id, seq, payload in found
+        ]
 
     async def _all(self, query: str, *values: Any) -> list[rows.Row]:
         """Every row of one query."""
@@ -206,7 +215,9 @@ class SqliteStore:
     async def _each(self, query: str, keys: list[rows.Row]) -> list[tuple[rows.Row, rows.Row]]:
         """The row of each key that has one: many look-ups in one round trip."""
         return await self._db.read(
-            lambda db: [(key, row) for key in keys if (row := db.execute(READ[query], key).fetchone()) is not None]
+            lambda db: [
+                (key, row) for key in keys if (row := db.execute(READ[query], key).fetchone()) is not None
+            ]
         )
 
 
@@ -224,7 +235,9 @@ def _stored_seqs(batch: Batch) -> dict[str, int]:
     for run_id, seq, _ in batch.facts:
         expected[run_id] += 1
         if seq != expected[run_id]:
-            raise Inconsistent(f"run {run_id} would have fact {seq} where {expected[run_id]} belongs", hint=_FAULT)
+            raise Inconsistent(
+                f"run {run_id} would have fact {seq} where {expected[run_id]} belongs", hint=_FAULT
+            )
     if any(stored[run.head.id] for run in batch.started):
         raise Inconsistent("a run would start with part of its history missing", hint=_FAULT)
     return stored
