@@ -4,9 +4,8 @@ import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, TypeVarTuple, cast
 
 import aiosqlite
 
@@ -15,13 +14,12 @@ from schemas.errors import BatonError, InternalError
 __all__ = ["APPLICATION_ID", "Database", "ReadOnlyDatabase", "StorageFailure", "load_queries"]
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
+Args = TypeVarTuple("Args")
 
 APPLICATION_ID: Final = 0x4241544E
 """`BATN` in the file's header (`PRAGMA application_id`): this file is ours."""
 
-BUSY_TIMEOUT: Final = 5.0  # seconds; only a reader's checkpoint or a curious person can be in the way
-WRITER_PRAGMAS: Final = ("synchronous = FULL", "foreign_keys = ON")
+BUSY_TIMEOUT: Final = 5.0  # seconds; only a person with a tool can be in the way
 
 # Result codes (sqlite.org/rescode.html) that tell of the file or the disk, not of a mistake in our SQL.
 TROUBLE: Final = {
@@ -42,7 +40,7 @@ _NAME = re.compile(r"^-- name: *(\w+) *$", re.MULTILINE)
 _MIGRATION = re.compile(r"(\d{4})_\w+\.sql")
 
 
-class StorageFailure(BatonError):  # noqa: N818 - says what happened, as the others in schemas.errors do
+class StorageFailure(BatonError):
     """The file or its disk cannot be used; nothing of the transaction is in the file."""
 
     code = "storage_failure"
@@ -64,7 +62,7 @@ class _Connection(aiosqlite.Connection):
     one, and a task cancelled in the middle of it cannot leave it open.
     """
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return `work(connection)`, which runs to its end even if the caller is cancelled."""
         return cast("T", await self._execute(work, self._conn))  # type: ignore[no-untyped-call]
 
@@ -82,8 +80,8 @@ class ReadOnlyDatabase:
         self._connection: _Connection | None = None
 
     async def open(self) -> None:
-        """Open the file: `StorageFailure` if it cannot be used, `BatonError` if not ours or of another version."""
-        connection = _Connection(self._connect, 64)
+        """Open the file: `StorageFailure` if it cannot be used, `BatonError` if it is not as it must be."""
+        connection = _Connection(self._connect, iter_chunk_size=64)
         try:
             await connection
         except sqlite3.Error as error:
@@ -96,14 +94,14 @@ class ReadOnlyDatabase:
             raise
 
     async def close(self) -> None:
-        """Close the file, after what was asked for before."""
+        """Close the file, after what was asked for before; does nothing if it is not open."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
 
-    async def read(self, work: Work[T]) -> T:
-        """Return `work(connection)`, which sees one state of the file and runs on another thread."""
-        return await self._run(partial(_transaction, "BEGIN", work))
+    async def read(self, work: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
+        """Return `work(connection, *args)`, which sees one state of the file and runs on another thread."""
+        return await self._run(lambda db: _transaction(db, "BEGIN", work, *args))
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(
@@ -138,7 +136,7 @@ class ReadOnlyDatabase:
             )
         return version
 
-    async def _run(self, work: Work[T]) -> T:
+    async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._connection is None:
             raise InternalError(f"{self._path} is not open", hint="open it first")
         try:
@@ -162,13 +160,13 @@ class Database(ReadOnlyDatabase):
     Write-ahead log and `synchronous = FULL`: what `write` returned from is on the disk.
     """
 
-    async def write(self, work: Work[T]) -> T:
-        """Return `work(connection)`, run in one transaction on another thread.
+    async def write(self, work: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
+        """Return `work(connection, *args)`, run in one transaction on another thread.
 
         Committed unless `work` raises; then rolled back and raised. `StorageFailure` when the disk gives up.
         A caller that is cancelled does not stop it.
         """
-        return await self._run(partial(_transaction, "BEGIN IMMEDIATE", work))
+        return await self._run(lambda db: _transaction(db, "BEGIN IMMEDIATE", work, *args))
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT)
@@ -180,8 +178,8 @@ class Database(ReadOnlyDatabase):
                 f"cannot use {self._path}: no write-ahead log can be kept there",
                 hint="put it on a local disk",
             )
-        for pragma in WRITER_PRAGMAS:
-            db.execute(f"PRAGMA {pragma}")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
         for number, script in enumerate(self._migrations[version:], start=version + 1):
             try:
                 db.executescript(
@@ -193,10 +191,12 @@ class Database(ReadOnlyDatabase):
                 raise
 
 
-def _transaction(begin: str, work: Work[T], db: sqlite3.Connection) -> T:
+def _transaction(
+    db: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Connection, *Args], T], *args: *Args
+) -> T:
     db.execute(begin)
     try:
-        result = work(db)
+        result = work(db, *args)
         db.execute("COMMIT")
     except BaseException:
         _roll_back(db)
