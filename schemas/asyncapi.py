@@ -43,8 +43,8 @@ def asyncapi_document() -> dict[str, Any]:
             "title": "Baton on the bus",
             "version": "1",
             "description": (
-                "Business systems publish events; the coordinator sends commands to agents, which answer with "
-                "results. Everything is durable, persistent and confirmed. docs/messages.md explains it."
+                "Business systems publish events; the coordinator sends commands to agents, which answer "
+                "with results. Everything is durable, persistent and confirmed. See docs/messages.md."
             ),
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
