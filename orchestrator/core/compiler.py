@@ -102,6 +102,9 @@ class _Compiler:
     def _problem(self, path: Path, message: str, hint: str = "", offset: int = 0) -> None:
         self.problems.append(Problem(path, message, hint, offset))
 
+    def _order_problem(self, path: Path, message: str, hint: str = "", offset: int = 0) -> None:
+        self.problems.append(Problem(path, message, hint, offset, order=True))
+
     def _suggestion(self, step: str) -> str:
         """The id that was meant, perhaps; not for a document so wrong that looking would take long."""
         return _near(step, self.all_ids) if len(self.problems) < _MANY_PROBLEMS else ""
@@ -126,7 +129,7 @@ class _Compiler:
         self.dependents = {}
         for circle in cycles(self.needs):
             names = " -> ".join((*circle, circle[0]))
-            self._problem(
+            self._order_problem(
                 ("steps", self.ids[circle[0]], "needs"), f"steps need each other in a circle: {names}"
             )
 
@@ -206,7 +209,7 @@ class _Compiler:
             result = Target("agent", self._template(target, path, scope, before))
         if result.name.is_constant and result.name is not _NOTHING:
             try:
-                check_name(result.name.render_text({}), f"name of {result.kind}")
+                check_name(result.name.render_text({}), f"{result.kind} name")
             except InvalidInput as error:
                 self._problem(path, error.message, error.hint)
         return result
@@ -283,7 +286,7 @@ class _Compiler:
             if step not in self.ids:
                 self._problem(path, f"unknown step '{step}'", self._suggestion(step), offset)
             elif step not in before:
-                self._problem(path, *_not_before(path, self.document.steps, step), offset)
+                self._order_problem(path, *_not_before(path, self.document.steps, step), offset)
             elif mention.field is not None and mention.field not in _STEP_FIELDS:
                 hint = _near(mention.field, _STEP_FIELDS)
                 message = f"a step has no '{mention.field}', only {', '.join(_STEP_FIELDS)}"

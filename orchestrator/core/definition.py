@@ -30,12 +30,16 @@ _JITTER: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with a document: `path` leads to the value, `offset` counts characters in its text."""
+    """One thing wrong with a document: `path` leads to the value, `offset` counts characters in its text.
+
+    `order`: it follows from what the steps need, so it may be gone once a wrong `needs` is mended.
+    """
 
     path: Path
     message: str
     hint: str = ""
     offset: int = 0
+    order: bool = False
 
 
 class InvalidDefinition(InvalidInput):

@@ -1,0 +1,85 @@
+"""From the text of a workflow document to a definition, or to all that is wrong with it."""
+
+from orchestrator.core.compiler import compile_definition
+from orchestrator.core.definition import Definition, InvalidDefinition, Problem
+from orchestrator.document.diagnostics import Diagnostic, InvalidDocument
+from orchestrator.document.nodes import MAX_BYTES, Node, parse
+from orchestrator.document.shape import fit
+
+__all__ = ["check_text", "read_workflow"]
+
+
+def read_workflow(text: str | bytes, name: str) -> Definition:
+    """The definition in `text`; `name` stands for it in errors. `InvalidDocument` has everything wrong."""
+    definition, found = _read(text, name)
+    if found or definition is None:
+        raise InvalidDocument(found)
+    return definition
+
+
+def check_text(text: str | bytes, name: str) -> list[Diagnostic]:
+    """Everything wrong with the document, in the order of the text; empty when there is nothing."""
+    return _read(text, name)[1]
+
+
+def _read(text: str | bytes, name: str) -> tuple[Definition | None, list[Diagnostic]]:
+    decoded = _decode(text, name)
+    if isinstance(decoded, Diagnostic):
+        return None, [decoded]
+    root, found = parse(decoded, name)
+    if root is None:
+        return None, _sorted(found)
+    shape = fit(root, name)
+    found += shape.found
+    if shape.document is None:
+        return None, _sorted(found)
+    try:
+        definition = compile_definition(shape.document)
+    except InvalidDefinition as error:
+        for problem in error.problems:
+            if not shape.covers(problem.path) and not (problem.order and shape.order_unsure):
+                found.append(_located(problem, root, name))
+        return None, _sorted(found)
+    return definition, _sorted(found)
+
+
+def _decode(text: str | bytes, name: str) -> str | Diagnostic:
+    """The text itself, when it is UTF-8 and not too large."""
+    raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    if len(raw) > MAX_BYTES:
+        message = f"{len(raw)} bytes, more than the limit of {MAX_BYTES}"
+        return Diagnostic(name, 1, 1, message, "keep data out of the document")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode()
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        return Diagnostic(name, line, column, "this is not UTF-8 text", "save the file as UTF-8")
+
+
+def _located(problem: Problem, root: Node, name: str) -> Diagnostic:
+    """The problem with its place in the text: that of the value, or of the nearest thing around it."""
+    node = root
+    for key in problem.path:
+        inner = _child(node, key)
+        if inner is None:
+            line, column = node.line, node.column
+            break
+        node = inner
+    else:
+        line, column = node.at(problem.offset)
+    return Diagnostic(name, line, column, problem.message, problem.hint, problem.path)
+
+
+def _child(node: Node, key: str | int) -> Node | None:
+    """The value under `key`, if there is one."""
+    if isinstance(key, str):
+        entry = (node.entries or {}).get(key)
+        return entry[1] if entry is not None else None
+    items = node.items or []
+    return items[key] if key < len(items) else None
+
+
+def _sorted(found: list[Diagnostic]) -> list[Diagnostic]:
+    """By position, none twice."""
+    return sorted(dict.fromkeys(found), key=lambda one: (one.line, one.column, one.message))
