@@ -13,6 +13,9 @@ __all__ = ["NAMES", "failpoint"]
 
 NAMES: Final = frozenset(
     {
+        "agent.after_action",
+        "agent.after_publish",
+        "agent.before_start",
         "coordinator.after_ack",
         "coordinator.after_commit",
         "coordinator.after_confirm",
@@ -22,6 +25,7 @@ NAMES: Final = frozenset(
         "coordinator.before_commit",
         "coordinator.before_decide",
         "coordinator.before_publish",
+        "telemetry.after_export",
     }
 )
 """Every failpoint in the code; a test holds the two together."""
