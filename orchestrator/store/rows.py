@@ -91,8 +91,7 @@ def inbox_row(shard: str, record: InboxRecord) -> Row:
 
 def inbox_of(row: Row) -> InboxRecord:
     """The record in a row of (source, id, outcome, at, kind, type, reason, runs)."""
-    *fields, runs = row
-    return InboxRecord(*fields, _ids(runs))
+    return InboxRecord(*(*row[:-1], _ids(row[-1])))
 
 
 def outbox_row(shard: str, message: OutboxMessage) -> Row:
@@ -105,7 +104,7 @@ def outbox_row(shard: str, message: OutboxMessage) -> Row:
 def outbox_of(row: Row) -> OutboxMessage:
     """The message in a row of the query `unsent`: its fields in their order, the headers as text."""
     *fields, headers, content_type, expires_at, mandatory = row
-    return OutboxMessage(*fields, _headers(headers), content_type, expires_at, bool(mandatory))
+    return OutboxMessage(*(*fields, _headers(headers), content_type, expires_at, bool(mandatory)))
 
 
 def agent_row(shard: str, record: AgentRecord) -> Row:

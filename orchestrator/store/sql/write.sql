@@ -22,11 +22,15 @@ INSERT INTO runs (
 -- name: add_head
 INSERT INTO run_heads (num, head) VALUES (?, ?);
 
+-- name: move_run
+-- A run that keeps its status; the indices by status are not touched.
+UPDATE runs SET reason = ?2, wake_at = ?4, seq = ?5, state = ?6
+WHERE id = ?7 AND seq = ?8 AND status = ?1 AND ended_at IS ?3;
+
 -- name: change_run
--- Only from the state that the new facts stand on, and never away from an end.
-UPDATE runs
-SET status = ?1, reason = ?2, ended_at = ?3, wake_at = ?4, seq = ?5, state = ?6
-WHERE id = ?7 AND seq = ?8 AND (ended_at IS NULL OR (ended_at = ?3 AND status = ?1));
+-- A run that gets another status, and for that must be live: ends are final.
+UPDATE runs SET status = ?1, reason = ?2, ended_at = ?3, wake_at = ?4, seq = ?5, state = ?6
+WHERE id = ?7 AND seq = ?8 AND ended_at IS NULL;
 
 -- name: add_fact
 INSERT INTO history (id, shard, run_id, seq, at, kind, payload) VALUES (?, ?, ?, ?, ?, ?, ?);
