@@ -1,0 +1,158 @@
+"""The coordinator as a process: store, bus, loop, telemetry and API, wired together in one event loop.
+
+The API is up before the broker is: `/health/live` answers at once, `/health/ready` once events are taken in.
+What must stop everything (the disk, a lost epoch, a fault of the loop) ends `serve` with that error.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from orchestrator.api import Parts, create_api
+from orchestrator.api.server import ApiServer, bind, check_listen
+from orchestrator.coordinator import Coordinator
+from orchestrator.deadletters import DeadLetterBox
+from orchestrator.intake import Content
+from orchestrator.metrics import Metrics
+from orchestrator.settings import Settings
+from orchestrator.store.reader import SqliteReader
+from orchestrator.store.sqlite import SqliteStore
+from orchestrator.topology import coordinator_declarations
+from orchestrator.world import SystemWorld
+from runtime.bus.amqp import AmqpBus
+from runtime.bus.session import place
+from schemas.errors import InternalError, Unreachable
+from schemas.names import Topology
+
+__all__ = ["serve"]
+
+log = logging.getLogger(__name__)
+
+
+async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> None:
+    """Run a coordinator until SIGINT, SIGTERM or `stop`; then end in order and return.
+
+    Raises `BatonError` when it cannot start or cannot go on: bad settings, a port or database in use, a disk
+    that fails, an epoch that was lost.
+    """
+    host, port = check_listen(settings.listen, settings.token)
+    topology = Topology(settings.namespace)
+    path = Path(settings.db)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bus = AmqpBus(
+        settings.amqp_url, coordinator_declarations(topology, settings.shard), name="baton coordinator"
+    )
+    async with contextlib.AsyncExitStack() as closing:
+        store, reader = SqliteStore(path, settings.shard), SqliteReader(path)
+        await store.open()
+        closing.push_async_callback(store.close)
+        await reader.open()
+        closing.push_async_callback(reader.close)
+        listener = bind(host, port)
+        closing.callback(listener.close)
+        metrics = Metrics()
+        coordinator = Coordinator(settings, topology, store, bus, SystemWorld(), metrics)
+        life = _Life(coordinator, bus, settings)
+        parts = Parts(
+            settings=settings,
+            reader=reader,
+            submit=life.submit,
+            dead=DeadLetterBox(bus, topology),
+            metrics=metrics.render,
+            why_not_ready=life.why_not_ready,
+        )
+        api = ApiServer(create_api(parts), listener)
+        log.info(
+            "coordinator on http://%s:%s, database %s, broker %s, namespace %s",
+            *api.address,
+            path,
+            place(settings.amqp_url),
+            settings.namespace,
+        )
+        await life.live(api, stop or asyncio.Event())
+
+
+class _Life:
+    """One coordinator from its start to its end."""
+
+    def __init__(self, coordinator: Coordinator, bus: AmqpBus, settings: Settings) -> None:
+        self._coordinator = coordinator
+        self._bus = bus
+        self._settings = settings
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def live(self, api: ApiServer, stop: asyncio.Event) -> None:
+        """Start everything, wait for a reason to end, and end it: first the API, which needs the loop."""
+        await api.start()
+        connecting = asyncio.create_task(self._bus.start(), name="connect to the broker")
+        try:
+            await self._coordinator.start()
+            running = asyncio.create_task(self._coordinator.run(), name="coordinator")
+            running.add_done_callback(lambda _: self._end())
+            with _signals(stop):
+                await _first(running, asyncio.create_task(stop.wait()), asyncio.create_task(api.wait()))
+            if not running.done() and not stop.is_set():
+                raise InternalError("the API's server ended by itself", hint="start the coordinator again")
+            log.info("the coordinator stops")
+            await api.stop()
+            self._coordinator.stop()
+            await running
+        finally:
+            self._end()
+            await api.stop()
+            connecting.cancel()
+            await asyncio.gather(connecting, return_exceptions=True)
+            await self._bus.stop()
+
+    async def submit(self, content: Content) -> Any:
+        """`Coordinator.submit`, which nobody answers once the loop has failed."""
+        answer = asyncio.ensure_future(self._coordinator.submit(content))
+        await asyncio.wait((answer, self._ended), return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        answer.cancel()
+        raise Unreachable("the coordinator has stopped", code="stopping", hint="start it again")
+
+    def why_not_ready(self) -> str:
+        """Why events are not taken in; empty when they are."""
+        if self._ended.done():
+            return "the coordinator is stopping"
+        if not self._bus.connected:
+            return f"there is no connection to the broker at {place(self._settings.amqp_url)}"
+        return "" if self._coordinator.ready else "the coordinator is starting"
+
+    def _end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+
+async def _first(*tasks: asyncio.Task[Any]) -> None:
+    """Wait for the first of these; the others, but the coordinator itself, are cancelled."""
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks[1:]:
+        task.cancel()
+    await asyncio.gather(*tasks[1:], return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM set `stop`; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+    asked = (signal.SIGINT, signal.SIGTERM)
+
+    def first() -> None:
+        stop.set()
+        for number in asked:
+            loop.remove_signal_handler(number)
+
+    for number in asked:
+        loop.add_signal_handler(number, first)
+    try:
+        yield
+    finally:
+        for number in asked:
+            loop.remove_signal_handler(number)
