@@ -14,7 +14,11 @@ __all__ = ["NAMES", "failpoint"]
 NAMES: Final = frozenset(
     {
         "agent.after_action",
+        "agent.after_confirm",
+        "agent.after_journal",
         "agent.after_publish",
+        "agent.after_result_journal",
+        "agent.before_journal",
         "agent.before_start",
         "coordinator.after_ack",
         "coordinator.after_commit",

@@ -1,0 +1,310 @@
+"""Running actions: a queue, a limit on how many at once, timeouts, cancelling, and the word on how each ended."""
+
+import asyncio
+import contextvars
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from agents.answers import Outcome, error_info, failure, output_of
+from agents.context import Context, Stopped
+from agents.limits import Limits
+from agents.sdk import Body, TimedOut
+from runtime.failpoint import failpoint
+from schemas.messages import Command, ErrorInfo, ResultStatus
+
+__all__ = ["Cause", "Finish", "Job", "NoTelemetry", "Runner", "RunnerEvents", "Telemetry"]
+
+
+class Cause(Enum):
+    """Why a job was stopped; the value is the status that this gives."""
+
+    TIMEOUT = ResultStatus.TIMED_OUT
+    CANCEL = ResultStatus.CANCELLED
+    SHUTDOWN = "shutdown"
+
+
+class Job:
+    """One command on its way: journaled, perhaps queued, perhaps running, then ended."""
+
+    __slots__ = (
+        "announced", "arguments", "body", "cause", "command", "context", "ended", "idempotent", "progress",
+        "started_at", "task", "timers", "told_at",
+    )  # fmt: skip
+
+    def __init__(
+        self, command: Command, body: Body, arguments: dict[str, Any], context: Context, *, idempotent: bool
+    ) -> None:
+        self.command = command
+        self.body = body
+        self.arguments = arguments
+        self.context = context
+        self.idempotent = idempotent
+        self.started_at: datetime | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.cause: Cause | None = None
+        self.announced = False
+        self.ended = False
+        self.progress: Any = None
+        self.told_at = 0.0
+        self.timers: dict[str, asyncio.TimerHandle] = {}
+
+
+Finish = Callable[[Outcome], None]
+
+
+class Telemetry(Protocol):
+    """What surrounds an attempt."""
+
+    def attempt(self, job: Job) -> AbstractContextManager[Finish]:
+        """A context to run the attempt in; it gives a function to call with the outcome."""
+
+
+class NoTelemetry:
+    """Telemetry that is off."""
+
+    def attempt(self, job: Job) -> AbstractContextManager[Finish]:  # noqa: ARG002
+        """See the protocol."""
+        return _NOTHING
+
+
+def _ignore(_: Outcome) -> None:
+    """Take an outcome and do nothing with it."""
+
+
+_NOTHING = nullcontext(_ignore)
+
+
+class RunnerEvents(Protocol):
+    """Whom the runner tells."""
+
+    def claimed(self, job: Job) -> None:
+        """A non-idempotent job has its turn: make that durable, then call `Runner.begin`."""
+
+    def noted(self, job: Job, status: ResultStatus) -> None:
+        """A running job has something to tell: `started` or `progress`."""
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """A job ended, for good."""
+
+
+class Runner:
+    """Runs at most `concurrency` jobs at a time, the others wait in order."""
+
+    def __init__(
+        self, events: RunnerEvents, concurrency: int, limits: Limits, telemetry: Telemetry | None = None
+    ) -> None:
+        self._events = events
+        self._telemetry = telemetry or NoTelemetry()
+        self._concurrency = concurrency
+        self._limits = limits
+        self._queue: deque[Job] = deque()
+        self._active: set[Job] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+
+    @property
+    def queued(self) -> int:
+        """How many wait."""
+        return len(self._queue)
+
+    @property
+    def free(self) -> int:
+        """How many more could start at once."""
+        return self._concurrency - len(self._active) - len(self._queue)
+
+    def submit(self, job: Job) -> None:
+        """Queue a job whose command is in the journal."""
+        self._queue.append(job)
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._queue and len(self._active) < self._concurrency and not self._closed:
+            job = self._queue.popleft()
+            self._active.add(job)
+            self._idle.clear()
+            if job.idempotent:
+                self.begin(job)
+            else:
+                self._events.claimed(job)
+
+    def begin(self, job: Job) -> None:
+        """Start a job that has its turn (and, unless idempotent, its record)."""
+        if job.cause is not None:  # stopped between its turn and its record: it never started
+            self._end(job, _stopped(job, job.cause, None))
+            return
+        failpoint("agent.before_start")
+        job.started_at = datetime.now(UTC)
+        loop = asyncio.get_running_loop()
+        job.timers["timeout"] = loop.call_later(job.command.timeout, self.stop, job, Cause.TIMEOUT)
+        job.timers["tell"] = loop.call_later(self._limits.announce_after, self._announce, job)
+        job.task = loop.create_task(self._run(job))
+
+    async def _run(self, job: Job) -> None:
+        try:
+            with self._telemetry.attempt(job) as finish:
+                outcome = await _attempt(job)
+                finish(outcome)
+        except asyncio.CancelledError:  # before its first step
+            outcome = _stopped(job, job.cause or Cause.SHUTDOWN, job.started_at)
+        failpoint("agent.after_action")
+        job.context.clean_up()
+        self._end(job, outcome)
+
+    def stop(self, job: Job, cause: Cause) -> bool:
+        """Stop a job, queued or running; False if it ended before. `ended` tells when it really has."""
+        if job.ended:
+            return False
+        if job.cause is not None:
+            return True
+        job.cause = cause
+        if job.task is not None:
+            job.context.stop()
+            job.task.cancel()
+            loop = asyncio.get_running_loop()
+            job.timers["abandon"] = loop.call_later(self._limits.kill_after, self._abandon, job)
+        elif job not in self._active:
+            self._queue.remove(job)
+            self._end(job, _stopped(job, cause, None))
+        return True
+
+    def _abandon(self, job: Job) -> None:
+        """A job was told to stop and did not: nobody knows what it still does (rule 7)."""
+        error = error_info("not_stoppable", "the action was told to stop and goes on; its outcome is not known")
+        self._end(job, Outcome(ResultStatus.UNKNOWN, None, error, job.started_at, None, job.context.log_tail()))
+
+    def _end(self, job: Job, outcome: Outcome) -> None:
+        if job.ended:
+            return
+        job.ended = True
+        for timer in job.timers.values():
+            timer.cancel()
+        self._active.discard(job)
+        if not self._active:
+            self._idle.set()
+        self._events.ended(job, outcome)
+        self._pump()
+
+    # what a long job tells
+
+    def _announce(self, job: Job) -> None:
+        job.announced = True
+        self._tell(job, ResultStatus.STARTED)
+
+    def _heartbeat(self, job: Job) -> None:
+        self._tell(job, ResultStatus.PROGRESS)
+
+    def _tell(self, job: Job, status: ResultStatus) -> None:
+        loop = asyncio.get_running_loop()
+        job.told_at = loop.time()
+        self._events.noted(job, status)
+        job.timers["tell"] = loop.call_later(self._limits.heartbeat, self._heartbeat, job)
+
+    def report(self, job: Job, data: Any) -> None:
+        """Take progress that an action reports: told soon if it is a while since the last, else with the next."""
+        job.progress = data
+        if not job.announced or job.ended:
+            return
+        loop = asyncio.get_running_loop()
+        soon = job.told_at + self._limits.progress_interval
+        if job.timers["tell"].when() > soon:
+            job.timers["tell"].cancel()
+            job.timers["tell"] = loop.call_at(max(soon, loop.time()), self._heartbeat, job)
+
+    # the end
+
+    async def close(self, grace: float) -> None:
+        """Start nothing more; give what runs `grace` seconds, then stop it. Queued jobs stay in the journal."""
+        self._closed = True
+        try:
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
+        except TimeoutError:
+            for job in tuple(self._active):
+                self.stop(job, Cause.SHUTDOWN)
+            await self._idle.wait()  # bounded: whatever does not stop is abandoned
+
+
+async def _attempt(job: Job) -> Outcome:
+    """Call the action and say how it ended. One that was stopped and yet returned did its work."""
+    context = job.context
+    error: ErrorInfo | None = None
+    output: Any = None
+    status = ResultStatus.SUCCEEDED
+    log = ""
+    try:
+        output = output_of(await _call(job))
+    except (asyncio.CancelledError, Stopped) as raised:
+        if job.cause is None:
+            error, log = failure(RuntimeError(f"the action ended itself with {type(raised).__name__}"))
+            status = ResultStatus.FAILED
+    except TimedOut as raised:
+        error, log = failure(raised)
+        status = ResultStatus.TIMED_OUT
+    except Exception as raised:  # noqa: BLE001 - an action may raise whatever it likes; it becomes its result
+        error, log = failure(raised)
+        status = ResultStatus.FAILED
+    else:
+        return Outcome(status, output, None, job.started_at, datetime.now(UTC), context.log_tail())
+    if job.cause is not None:
+        return _stopped(job, job.cause, job.started_at)
+    return Outcome(status, None, error, job.started_at, datetime.now(UTC), context.log_tail() + log)
+
+
+def _stopped(job: Job, cause: Cause, started_at: datetime | None) -> Outcome:
+    """The outcome of a job that was stopped; `started_at` is None if it never started (rule 4 needs to know)."""
+    if cause is Cause.TIMEOUT:
+        error = error_info("timed_out", f"it ran longer than {job.command.timeout:g} s and was killed")
+        status = ResultStatus.TIMED_OUT
+    elif cause is Cause.CANCEL:
+        error = error_info("cancelled", "it was cancelled")
+        status = ResultStatus.CANCELLED
+    else:
+        error = error_info("agent_stopped", "the agent was stopped while it ran")
+        status = ResultStatus.CANCELLED
+    return Outcome(status, None, error, started_at, datetime.now(UTC), job.context.log_tail())
+
+
+async def _call(job: Job) -> Any:
+    function = job.body.function
+    if job.body.is_async:
+        return await function(job.context, **job.arguments)
+    return await _in_thread(lambda: function(job.context, **job.arguments))
+
+
+async def _in_thread(call: Callable[[], Any]) -> Any:
+    """Run a plain function in a thread of its own. A thread cannot be killed: a cancellation waits for its end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+    carried = contextvars.copy_context()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(value)
+        else:
+            done.set_exception(error)
+
+    def work() -> None:
+        value: Any = None
+        error: BaseException | None = None
+        try:
+            value = carried.run(call)
+        except StopIteration as raised:  # no future can hold it
+            error = RuntimeError(f"the action raised StopIteration: {raised}")
+        except BaseException as raised:  # noqa: BLE001 - it is raised where the action was called
+            error = raised
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, value, error)
+
+    threading.Thread(target=work, name="action", daemon=True).start()  # a daemon cannot hold up the agent's end
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        return await done

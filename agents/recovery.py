@@ -1,0 +1,71 @@
+"""What a restart makes of the journal. Each state has one honest continuation (rule 7):
+
+- `finished`: the result is published again; whoever had it already drops it.
+- `started`: a non-idempotent action was lost; nobody knows whether it took effect. It is `unknown`, never run again.
+- `received`, not idempotent: it certainly did not start. It is run now, or refused as `expired`.
+- `received`, idempotent: it may have run. It is run (again) as long as its attempt could still be running;
+  past that it is `unknown`, because to call it expired would deny an effect that it may have had.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from agents.answers import Outcome, answer, error_info
+from agents.intake import Workshop, rejected
+from agents.jobs import Job
+from agents.journal import Unsettled
+from schemas.codec import decode
+from schemas.messages import Command, ResultStatus
+from schemas.times import Micros, to_datetime
+
+__all__ = ["Recovered", "recover"]
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What to do. Results are `(command id, shard, body)`; the `finished` are still to be journaled."""
+
+    jobs: list[Job] = field(default_factory=list)
+    finished: list[tuple[str, str, bytes]] = field(default_factory=list)
+    unpublished: list[tuple[str, str, bytes]] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    """Commands whose processes may still be running."""
+
+
+def recover(rows: list[Unsettled], workshop: Workshop, now: datetime) -> Recovered:
+    """Sort what is unsettled in the journal by what is to be done about it."""
+    plan = Recovered()
+    for row in rows:
+        if row.result is not None:
+            plan.unpublished.append((row.id, row.reply_to, row.result))
+            continue
+        assert row.command is not None  # noqa: S101 - the schema: no result, so the command is kept
+        command = decode(row.command, Command)
+        plan.lost.append(row.id)
+        made = (
+            _lost(row.started_at)
+            if row.state == "started"
+            else _taken_before(command, row.traceparent, workshop, now)
+        )
+        if isinstance(made, Job):
+            plan.jobs.append(made)
+        else:
+            body = answer(workshop.identity, command, made._replace(finished_at=now))
+            plan.finished.append((row.id, row.reply_to, body))
+    return plan
+
+
+def _taken_before(command: Command, traceparent: str, workshop: Workshop, now: datetime) -> Job | Outcome:
+    made = workshop.prepare(command, traceparent)
+    if isinstance(made, Outcome):
+        return made  # the agent came back without the action
+    if not made.idempotent:
+        return made if now <= command.expires_at else rejected("expired", "the agent was down", retryable=True)
+    if now <= command.expires_at + timedelta(seconds=command.timeout):
+        return made
+    return _lost(None)
+
+
+def _lost(started_at: Micros | None) -> Outcome:
+    error = error_info("lost", "the agent was stopped while it ran; whether it took effect is not known")
+    return Outcome(ResultStatus.UNKNOWN, None, error, to_datetime(started_at) if started_at is not None else None)

@@ -1,0 +1,184 @@
+"""How actions are written: `Agent`, its decorator, and the error an action raises.
+
+An action is a function whose first parameter is the `Context` and whose others are its arguments. Their
+types are checked before it runs; an unknown, missing or ill-typed argument is never seen by the function.
+"""
+
+import copy
+import functools
+import inspect
+import re
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from schemas.errors import BatonError, InvalidInput
+from schemas.messages import ActionInfo, CommandKind
+
+__all__ = ["Action", "ActionError", "Agent", "BadArguments", "Body", "TimedOut"]
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,126}")
+_FIELD: Final = re.compile(r"(?:field `|at `\$\.?)([A-Za-z0-9_]+)")
+
+
+class ActionError(BatonError):
+    """What an action raises to fail: `code` for machines, `message` for people.
+
+    `retryable=False` says that another attempt would fail the same way (rule 2). `details` is any JSON value.
+    """
+
+    def __init__(
+        self, code: str, message: str = "", *, retryable: bool = True, details: Any = None
+    ) -> None:
+        super().__init__(message or code, code=code, details=details)
+        self.retryable = retryable
+
+
+class TimedOut(ActionError):
+    """A limit that the action itself keeps was reached and its work was stopped: the result is `timed_out`."""
+
+
+class BadArguments(ActionError):
+    """The arguments do not fit; `details.field` names the first that does not."""
+
+    def __init__(self, message: str) -> None:
+        found = _FIELD.search(message)
+        details = {"field": found[1]} if found else None
+        super().__init__("bad_arguments", message, retryable=False, details=details)
+
+
+class Body:
+    """A function with the shape of its arguments: the thing that is called."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.shape = _shape_of(function)
+
+    def check(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Give `args` as the function's keyword arguments, or raise `BadArguments`."""
+        if self.shape is None:
+            return dict(args)
+        try:
+            checked = msgspec.convert(args, self.shape)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise BadArguments(str(error)) from None
+        return {name: getattr(checked, name) for name in self.shape.__struct_fields__}
+
+    def json_schema(self) -> dict[str, Any]:
+        """JSON Schema of the arguments; references stay inside it."""
+        if self.shape is None:
+            return {"type": "object"}
+        (_, ), components = msgspec.json.schema_components([self.shape], ref_template="#/$defs/{name}")
+        schema: dict[str, Any] = components.pop(self.shape.__name__)
+        schema.pop("title", None)
+        if components:
+            schema["$defs"] = components
+        return schema
+
+
+class Action:
+    """One action: its name, what runs, what undoes. Calling it calls the function, so that tests can."""
+
+    def __init__(
+        self, name: str, body: Body, *, idempotent: bool | Callable[..., bool] = False, description: str = ""
+    ) -> None:
+        self.name = name
+        self.body = body
+        self.undo: Body | None = None
+        self.idempotent = idempotent
+        self.description = description
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself, unchecked."""
+        return self.body.function(*args, **kwargs)
+
+    def compensate(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator: `function` runs when a `compensate` command names this action; its arguments are its own."""
+        self.undo = Body(function)
+        return function
+
+    def body_for(self, kind: CommandKind) -> Body:
+        """What a command of `kind` runs: the undo for `compensate` where there is one, else the action."""
+        return self.undo if kind is CommandKind.COMPENSATE and self.undo is not None else self.body
+
+    def is_idempotent(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether running it twice with these (checked) arguments is as good as once."""
+        if callable(self.idempotent):
+            return self.idempotent(**arguments)
+        return self.idempotent
+
+    def info(self) -> ActionInfo:
+        """What the agent announces about it."""
+        return ActionInfo(
+            name=self.name,
+            idempotent=self.idempotent is True,
+            description=self.description,
+            args=self.body.json_schema(),
+        )
+
+
+class Agent:
+    """A set of actions. A module given to `baton-agent --module` holds one."""
+
+    def __init__(self) -> None:
+        self.actions: dict[str, Action] = {}
+
+    def action(
+        self,
+        name: str,
+        *,
+        idempotent: bool | Callable[..., bool] = False,
+        compensate: Callable[..., Any] | None = None,
+    ) -> Callable[[Callable[..., Any]], Action]:
+        """Decorator that makes a function an action.
+
+        `idempotent`: after a crash it is simply run again; otherwise its outcome is reported as unknown. A
+        function of the arguments may decide. `compensate`: what undoes it, if that is not an action of its own.
+        """
+        if not _NAME.fullmatch(name):
+            raise InvalidInput(
+                f"'{name}' is not an action name", code="bad_name", hint="letters, digits, '.', '_' and '-'"
+            )
+
+        def register(function: Callable[..., Any]) -> Action:
+            if name in self.actions:
+                raise InvalidInput(f"action '{name}' is defined twice", code="duplicate_action")
+            description = (inspect.getdoc(function) or "").partition("\n\n")[0]
+            action = Action(name, Body(function), idempotent=idempotent, description=description)
+            if compensate is not None:
+                action.compensate(compensate)
+            self.actions[name] = action
+            return action
+
+        return register
+
+
+def _shape_of(function: Callable[..., Any]) -> type[msgspec.Struct] | None:
+    """A struct with a field for each argument after the context; None for a function that takes `**anything`."""
+    parameters = list(inspect.signature(function).parameters.values())
+    name = getattr(function, "__qualname__", "action")
+    if not parameters:
+        raise InvalidInput(
+            f"{name} takes no context", code="bad_action", hint="write async def f(ctx, ...): the first is the Context"
+        )
+    hints = typing.get_type_hints(function, include_extras=True)
+    fields: list[tuple[str, Any, Any]] = []
+    for parameter in parameters[1:]:
+        if parameter.kind is parameter.VAR_KEYWORD and not fields:
+            return None
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise InvalidInput(
+                f"{name} takes '{parameter}'", code="bad_action", hint="give every argument of an action a name"
+            )
+        default = parameter.default
+        if default is parameter.empty:
+            default = msgspec.NODEFAULT
+        elif default.__class__.__hash__ is None:  # a list, a dict: msgspec wants a factory, not the thing itself
+            default = msgspec.field(default_factory=functools.partial(copy.copy, default))
+        fields.append((parameter.name, hints.get(parameter.name, Any), default))
+    return msgspec.defstruct(
+        re.sub(r"\W", "_", name), fields, kw_only=True, frozen=True, forbid_unknown_fields=True
+    )
