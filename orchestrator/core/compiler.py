@@ -32,6 +32,7 @@ from orchestrator.core.graph import closure, cycles, reverse
 from orchestrator.core.input_schema import InputSchema, check_schema
 from orchestrator.core.lexing import Mention
 from orchestrator.core.templates import Template
+from schemas.codec import MAX_MESSAGE_BYTES
 from schemas.errors import InvalidInput
 from schemas.names import check_name
 from schemas.times import Micros, parse_duration
@@ -59,17 +60,13 @@ def compile_definition(document: Workflow) -> Definition:
     return _Compiler(document).compile()
 
 
-def content_hash(document: Workflow) -> str:
-    """SHA-256 in hex of the document as JSON with sorted keys: how it was laid out makes no difference."""
-    return sha256(msgspec.json.encode(document, order="sorted")).hexdigest()
-
-
 class _Compiler:
     """Gathers the problems of one document while it builds the definition."""
 
     def __init__(self, document: Workflow) -> None:
         self.document = document
         self.problems: list[Problem] = []
+        self.content = msgspec.json.encode(document, order="sorted")
         self.ids = {step.id: i for i, step in reversed(list(enumerate(document.steps)))}
         self.needs: dict[str, tuple[str, ...]] = {}
         self.upstream: dict[str, frozenset[str]] = {}
@@ -77,6 +74,9 @@ class _Compiler:
 
     def compile(self) -> Definition:
         document = self.document
+        if len(self.content) > MAX_MESSAGE_BYTES:
+            size = f"{len(self.content)} bytes as JSON"
+            self._problem((), f"{size}, more than the limit of {MAX_MESSAGE_BYTES}", "keep data out of it")
         self._check_ids()
         self._order()
         triggers = tuple(
@@ -92,7 +92,7 @@ class _Compiler:
             raise InvalidDefinition(self.problems)
         return Definition(
             document=document,
-            version=content_hash(document),
+            version=sha256(self.content).hexdigest(),
             steps=steps,
             triggers=triggers,
             output=output,

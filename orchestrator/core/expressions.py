@@ -13,13 +13,13 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, Literal, Self
 
 from cel_expr_python import cel
 
 from orchestrator.core.lexing import Fault, Mention, Token, mentions, names, plain_path, tokens
-from schemas.codec import MAX_DEPTH
+from schemas.codec import MAX_DEPTH, encode
 from schemas.errors import InvalidInput
 from schemas.workflow import MAX_EXPRESSION
 
@@ -136,6 +136,8 @@ class Expression:
         if "steps" in given:
             steps = given["steps"]
             given["steps"] = {step: steps[step] for step in self.references if step in steps}
+        if rb"\u0000" in encode(given) and _has_nul(given):
+            raise _Unfit("the data holds a NUL character, which expressions cannot work with")
         return given
 
     def _error(self, message: str, hint: str) -> ExpressionError:
@@ -152,7 +154,7 @@ _WANTED_HINTS: Final[dict[Wanted, str]] = {
 }
 
 
-class _Unfit(Exception):  # noqa: N818 - never leaves this module
+class _Unfit(Exception):
     """A value that is not what is needed."""
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -166,6 +168,15 @@ def _environment(scope: frozenset[str]) -> Any:
     """The CEL environment in which the names in `scope` are maps from text to anything."""
     kind = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
     return cel.NewEnv(variables=dict.fromkeys(sorted(scope), kind))
+
+
+def _has_nul(value: Any) -> bool:
+    """Whether some text in `value` holds a NUL: the library would cut it off there, and find other words."""
+    if isinstance(value, dict):
+        return any("\0" in key or _has_nul(item) for key, item in value.items())
+    if isinstance(value, list):
+        return any(_has_nul(item) for item in value)
+    return isinstance(value, str) and "\0" in value
 
 
 def _checked(value: Any) -> Any:
@@ -341,7 +352,7 @@ _RUNTIME: Final[tuple[tuple[str, Callable[..., str], str], ...]] = (
     (r'Key not found in map : "(.*)"', "no field '{}'".format, _HAS_HINT),
     (r"Key not found in map : (.*)", "no field {}".format, _HAS_HINT),
     (r"No matching overloads found : (\S+?)\((.*)\)", _overload_message, ""),
-    (r"No matching overloads found : (\S+)", "'{}' does not apply here".format, ""),
+    (r"No matching overloads found : (\S+)", partial(_overload_message, types="this value"), ""),
     (r'No value with name "(.*)" found.*', "there is no '{}' here".format, ""),
     (r"Index error: index=(.*) size=(.*)", "no element {} in a list of {}".format, ""),
     (r"Index error: expected integer type, got (.*)", "a list is indexed with {}".format, ""),

@@ -1,0 +1,144 @@
+"""Templates: values with expressions in their strings."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.core.expressions import ExpressionError
+from orchestrator.core.templates import Template
+from schemas.workflow import MAX_EXPRESSION
+
+pytestmark = pytest.mark.unit
+
+SCOPE = frozenset({"event", "input", "steps", "run"})
+DATA: dict[str, Any] = {
+    "event": {"data": {"n": 3, "f": 1.5, "b": True, "s": "x ${{ 1 }}", "l": [1], "m": {"a": 1}, "z": None}},
+    "input": {},
+    "steps": {},
+    "run": {},
+}
+
+LONG = "${{ " + " " * MAX_EXPRESSION + " }}x"
+
+
+def render(value: Any) -> Any:
+    """The template `value` over `DATA`."""
+    return Template.compile(value, SCOPE).render(DATA)
+
+
+@pytest.mark.parametrize(
+    ("template", "value"),
+    [
+        ("${{ event.data.n }}", 3),
+        ("  ${{ event.data.l }} \n", [1]),
+        ("${{event.data.z}}", None),
+        ("v${{ event.data.n }}", "v3"),
+        ("${{ event.data.f }}/${{ event.data.b }}/${{ 3.0 }}", "1.5/true/3.0"),
+        ("${{ event.data.s }}", "x ${{ 1 }}"),
+        ("<${{ event.data.s }}>", "<x ${{ 1 }}>"),
+        ('${{ {"a": {"b": 1}} }}', {"a": {"b": 1}}),
+        ('${{ {"a": {"b": 1}}}}', {"a": {"b": 1}}),
+        ("${{ '}}' }}!", "}}!"),
+        ("${{ event.data.n // three }}", 3),
+        ("$${{ event.data.n }}", "${{ event.data.n }}"),
+        ("$${{ a }} ${{ event.data.n }}", "${{ a }} 3"),
+        ("$ {{ x }} $x }}", "$ {{ x }} $x }}"),
+        ("", ""),
+        ({"a": ["x", {"b": "${{ event.data.n }}"}], "c": None}, {"a": ["x", {"b": 3}], "c": None}),
+        (5, 5),
+        (None, None),
+    ],
+)
+def test_rendering(template: Any, value: Any) -> None:
+    """One expression alone gives its value, others text; what an expression gives is not looked at again."""
+    result = render(template)
+    assert result == value
+    assert type(result) is type(value)
+
+
+@pytest.mark.parametrize(("field", "kind"), [("l", "a list"), ("m", "a map"), ("z", "null")])
+def test_only_simple_values_stand_in_text(field: str, kind: str) -> None:
+    """A list, a map or null in the middle of text is an error, not some notation of it."""
+    with pytest.raises(ExpressionError, match=f"gives {kind}, which cannot stand inside text"):
+        render(f"x ${{{{ event.data.{field} }}}}")
+
+
+def test_constants_cost_nothing() -> None:
+    """A template without expressions gives the very value it was made of."""
+    value = {"a": [1, {"b": "text"}]}
+    template = Template.compile(value, SCOPE)
+    assert template.is_constant
+    assert template.render({}) is value
+    mixed = Template.compile({"same": value, "other": "${{ event.data.n }}"}, SCOPE)
+    assert not mixed.is_constant
+    assert mixed.render(DATA)["same"] is value
+
+
+@pytest.mark.parametrize("text", ["${{", "x ${{ a", "${{ a }", '${{ "}}" ', "${{ {} }", LONG])
+def test_unclosed(text: str) -> None:
+    """An expression that is not closed, or not within the longest allowed, is an error where it opens."""
+    with pytest.raises(ExpressionError) as caught:
+        Template.compile({"k": [text]}, SCOPE)
+    (fault,) = caught.value.faults
+    assert fault.message == "'${{' is not closed within 2000 characters"
+    assert (fault.path, fault.offset) == (("k", 0), text.index("${{"))
+
+
+def test_all_faults_with_their_places() -> None:
+    """Every fault of every string is listed, with the path in the value and the offset in the string."""
+    with pytest.raises(ExpressionError) as caught:
+        Template.compile({"a": "x ${{ nope }} ${{ 1 + }}", "b": ["${{ ok }}"], "${{ c }}": 1}, SCOPE)
+    places = [(fault.path, fault.offset) for fault in caught.value.faults]
+    assert places == [(("a",), 6), (("a",), 22), (("b", 0), 4), (("${{ c }}",), 0)]
+
+
+def test_mentions() -> None:
+    """The steps a template reads are known, each with its place."""
+    template = Template.compile({"a": ["v ${{ steps.x.output }}", '${{ steps["y"].status }}']}, SCOPE)
+    assert template.references == {"x", "y"}
+    assert [(path, mention.step, mention.offset) for path, mention in template.mentions] == [
+        (("a", 0), "x", 6),
+        (("a", 1), "y", 4),
+    ]
+
+
+def test_depth_is_limited() -> None:
+    """What a template gives stays shallow enough for a message: constants, expressions and both together."""
+    deep: Any = "x"
+    for _ in range(61):
+        deep = [deep]
+    with pytest.raises(ExpressionError, match="nested deeper"):
+        Template.compile(deep, SCOPE)
+    inner: Any = 1
+    for _ in range(40):
+        inner = [inner]
+    outer: Any = "${{ input.a }}"
+    for _ in range(30):
+        outer = [outer]
+    with pytest.raises(ExpressionError, match="nested deeper"):
+        Template.compile(outer, SCOPE).render({"input": {"a": inner}})
+
+
+def test_render_text() -> None:
+    """A name must come out as text that is not empty."""
+    assert Template.compile("web-${{ event.data.n }}", SCOPE).render_text(DATA) == "web-3"
+    for template in ("${{ event.data.n }}", "${{ '' }}", "${{ event.data.z }}"):
+        with pytest.raises(ExpressionError, match="where a name is needed"):
+            Template.compile(template, SCOPE).render_text(DATA)
+
+
+@given(st.text("${} \"'a1\\/", max_size=40))
+def test_any_text_compiles_or_says_why(text: str) -> None:
+    """No text makes the compiler fail in another way; without an opening the text is itself."""
+    try:
+        template: Template | None = Template.compile(text, frozenset())
+    except ExpressionError as error:
+        offsets = [fault.offset for fault in error.faults]
+        template = None
+    else:
+        offsets = []
+    assert all(0 <= offset <= len(text) for offset in offsets)
+    if template is not None and "${{" not in text:
+        assert template.render({}) == text
