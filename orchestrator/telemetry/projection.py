@@ -1,0 +1,326 @@
+"""Spans as a projection of the history: pure, so the same facts give the same spans, whoever folds them when.
+
+A run is one trace: `run {workflow}` (SERVER) > `step {step}` and `undo {step}` (PRODUCER) > what the agent
+does. The ids of all of them are fixed when the run starts (`TraceContext`). A span is made when the fact that
+ends it is folded; until then there is none: a task that waits for a person has no span yet, nor has its run.
+
+Attributes follow OpenTelemetry's conventions for CI/CD pipelines and for messaging on RabbitMQ. No payload:
+no key, input, output, argument or error message goes in; of an error only its code.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from msgspec.structs import replace
+
+from orchestrator.core.facts import (
+    AttemptFailed,
+    AttemptSent,
+    AttemptSucceeded,
+    CancelSent,
+    Fact,
+    ResultIgnored,
+    RunEnded,
+    RunGoingBack,
+    RunStarted,
+    TaskInDoubt,
+    TaskResolved,
+    evolve,
+)
+from orchestrator.core.model import Run, RunHead, RunStatus, StepStatus, Task
+from schemas.names import Topology
+from schemas.times import Micros
+
+__all__ = ["Origin", "Projection", "SpanEvent", "SpanRecord", "tells_of_spans"]
+
+Attribute = str | int
+
+MAX_EVENTS: Final = 100
+"""Most events of one span; retries can be many."""
+
+_RUN_RESULT: Final = {
+    RunStatus.SUCCEEDED: "success",
+    RunStatus.FAILED: "failure",
+    RunStatus.COMPENSATED: "failure",
+    RunStatus.CANCELLED: "cancellation",
+}
+_FAILURE: Final = {"timed_out": "timeout"} | dict.fromkeys(
+    ("returned", "expired", "unknown", "never_seen"), "error"
+)
+"""Statuses of an attempt that is no failure of the action itself."""
+_NOTHING: Final[Mapping[str, Attribute]] = {}
+_BAD: Final = frozenset({"failure", "error", "timeout"})
+
+
+@dataclass(frozen=True, slots=True)
+class SpanEvent:
+    """A moment within a span."""
+
+    name: str
+    at: Micros
+    attributes: Mapping[str, Attribute]
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRecord:
+    """A finished span. Ids are lower-case hex; `parent_id` is empty for the first span of a trace.
+
+    `remote_parent`: the parent is somebody else's. `failed`: its status is an error.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    name: str
+    kind: Literal["server", "producer"]
+    start: Micros
+    end: Micros
+    attributes: Mapping[str, Attribute]
+    events: tuple[SpanEvent, ...] = ()
+    remote_parent: bool = False
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the spans of one coordinator have in common. `url`: where the API is; `broker`: its host."""
+
+    topology: Topology = field(default_factory=Topology)
+    url: str = ""
+    broker: str = ""
+    broker_port: int = 0
+
+
+def tells_of_spans(fact: Fact) -> bool:
+    """Whether a fact can matter to any span; ignored results come even after a run has ended."""
+    return not isinstance(fact, ResultIgnored)
+
+
+@dataclass(slots=True)
+class _Story:
+    """What is told of a task's work, or of a run, before its span ends."""
+
+    action: str = ""
+    events: list[SpanEvent] = field(default_factory=list)
+
+    def add(self, name: str, at: Micros, attributes: Mapping[str, Attribute] = _NOTHING) -> None:
+        if len(self.events) < MAX_EVENTS:
+            self.events.append(SpanEvent(name, at, attributes))
+
+
+class _Trace:
+    """One live run: its folded state without payloads, and the stories of what goes on in it."""
+
+    def __init__(self, head: RunHead) -> None:
+        self.run = Run(head=replace(head, input=None, event=None), steps={})
+        self.story = _Story()
+        self._tasks: dict[tuple[str, int, bool], _Story] = {}
+
+    def task(self, step: str, host_index: int, *, undo: bool) -> _Story:
+        return self._tasks.setdefault((step, host_index, undo), _Story())
+
+    def finish(self, step: str, host_index: int, *, undo: bool) -> _Story:
+        return self._tasks.pop((step, host_index, undo), _Story())
+
+
+class Projection:
+    """Folds the facts of many runs, in their order, into finished spans.
+
+    A run must be known (`learn`) before its facts are fed; it is forgotten at its end, or by `trim`.
+    """
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._traces: dict[str, _Trace] = {}
+
+    def knows(self, run_id: str) -> bool:
+        """Whether facts of this run can be fed."""
+        return run_id in self._traces
+
+    def learn(self, head: RunHead, past: Iterable[Fact] = ()) -> None:
+        """Take up a run with the facts before the next one to be fed; spans that ended there are passed over."""
+        trace = _Trace(head)
+        for fact in past:
+            self._fold(trace, fact)
+        self._traces[head.id] = trace
+
+    def trim(self, capacity: int) -> None:
+        """Know at most `capacity` runs, those that were fed last."""
+        while len(self._traces) > capacity:
+            del self._traces[next(iter(self._traces))]
+
+    def feed(self, run_id: str, fact: Fact) -> SpanRecord | None:
+        """The span that ends with this fact, if one does; `KeyError` when the run is not known."""
+        trace = self._traces.pop(run_id)
+        if not isinstance(fact, RunEnded):
+            self._traces[run_id] = trace  # now the one fed last
+        return self._fold(trace, fact)
+
+    def _fold(self, trace: _Trace, fact: Fact) -> SpanRecord | None:
+        """Let a fact be true, and say which span it ends."""
+        fact = _without_payload(fact)
+        before = trace.run
+        trace.run = evolve(before, fact)
+        match fact:
+            case RunStarted() | ResultIgnored():
+                return None
+            case RunGoingBack(failure=failure):
+                where = {"baton.step": failure.step} if failure.step else {}
+                trace.story.add("baton.going_back", fact.at, {"error.type": failure.code} | where)
+                return None
+            case RunEnded():
+                return _run_span(trace, fact, self._origin)
+        was = before.steps[fact.step][fact.host_index]
+        task = trace.run.steps[fact.step][fact.host_index]
+        _tell(trace.task(fact.step, fact.host_index, undo=task.undoing), fact)
+        if not _is_over(task) or (_is_over(was) and was.undoing == task.undoing):
+            return None
+        story = trace.finish(fact.step, fact.host_index, undo=task.undoing)
+        return _task_span(trace.run.head, task, story, fact, self._origin)
+
+
+def _is_over(task: Task) -> bool:
+    """Whether the task's way forward, or its undo, has ended; an undo that a person may retry has not."""
+    if task.undoing:
+        return task.status is StepStatus.COMPENSATED or task.given_up
+    return task.ended_at is not None
+
+
+def _without_payload(fact: Fact) -> Fact:
+    if isinstance(fact, AttemptSucceeded | TaskResolved | RunEnded) and fact.output is not None:
+        return replace(fact, output=None)
+    return fact
+
+
+def _tell(story: _Story, fact: Fact) -> None:
+    """Note what a reader of the trace wants to see of an attempt's way."""
+    match fact:
+        case AttemptSent():
+            story.action = fact.action
+            if fact.attempt > 1:
+                story.add("baton.retry", fact.at, {"baton.attempt": fact.attempt})
+        case AttemptFailed() if fact.undo or fact.retry_at is not None:  # the span goes on
+            attributes = {"error.type": fact.error.code, "baton.outcome": fact.status}
+            story.add("baton.attempt.failed", fact.at, attributes)
+        case TaskInDoubt():
+            story.add("baton.in_doubt", fact.at)
+        case CancelSent():
+            story.add("baton.cancel.sent", fact.at)
+        case TaskResolved():
+            story.add("baton.resolved", fact.at, {"baton.decision": fact.decision})
+
+
+def _run_span(trace: _Trace, fact: RunEnded, origin: Origin) -> SpanRecord:
+    """The root of Baton's part of the trace."""
+    head, result = trace.run.head, _RUN_RESULT[fact.status]
+    attributes = _common(head) | {
+        "cicd.pipeline.action.name": "RUN",
+        "cicd.pipeline.result": result,
+        "baton.run.status": str(fact.status),
+        "baton.run.version": head.version,
+    }
+    if origin.url:
+        attributes["cicd.pipeline.run.url.full"] = f"{origin.url}/api/runs/{head.id}"
+    if result in _BAD:
+        attributes["error.type"] = trace.run.failure.code if trace.run.failure else "_OTHER"
+    return SpanRecord(
+        trace_id=head.trace.trace_id,
+        span_id=head.trace.span_id,
+        parent_id=head.trace.parent_id,
+        remote_parent=bool(head.trace.parent_id),
+        name=f"run {head.workflow}",
+        kind="server",
+        start=head.created_at,
+        end=max(head.created_at, fact.at),
+        attributes=attributes,
+        events=tuple(trace.story.events),
+        failed=result in _BAD,
+    )
+
+
+def _task_span(head: RunHead, task: Task, story: _Story, fact: Any, origin: Origin) -> SpanRecord | None:
+    """The span of a task's way forward or of its undo; None if nothing of it was ever to be seen."""
+    undo, step = task.undoing, fact.step
+    start = task.undo_started_at if undo else task.started_at
+    result = _task_result(task, fact)
+    if start is None:
+        if result not in _BAD:
+            return None  # skipped or cancelled before anything was sent
+        start = fact.at  # no command could even be made: that must show
+    attempts = task.undo_attempt if undo else task.attempt
+    attributes = _common(head) | {
+        "cicd.pipeline.task.name": step,
+        "cicd.pipeline.task.run.id": f"{step}/{fact.host_index}{'/undo' if undo else ''}",
+        "cicd.pipeline.task.run.result": result,
+        "baton.step": step,
+        "baton.attempts": attempts,
+    }
+    if origin.url:
+        attributes["cicd.pipeline.task.run.url.full"] = f"{origin.url}/api/runs/{head.id}#{step}"
+    if story.action:
+        attributes["baton.action"] = story.action
+    agent = (getattr(fact, "agent", "") if undo else task.agent) or _agent_of(task.target)
+    if agent:
+        attributes["baton.agent"] = agent
+    if attempts:
+        attributes |= _messaging(task.target, origin)
+    if result in _BAD:
+        error = task.undo_error if undo else task.error
+        attributes["error.type"] = error.code if error else "_OTHER"
+    return SpanRecord(
+        trace_id=head.trace.trace_id,
+        span_id=head.trace.span_of(step, fact.host_index, undo=undo),
+        parent_id=head.trace.span_id,
+        name=f"{'undo' if undo else 'step'} {step}",
+        kind="producer",
+        start=start,
+        end=max(start, fact.at),
+        attributes=attributes,
+        events=tuple(story.events),
+        failed=result in _BAD,
+    )
+
+
+def _task_result(task: Task, fact: Fact) -> str:
+    """`cicd.pipeline.task.run.result` of the fact that ended the task."""
+    match fact:
+        case AttemptSucceeded() | TaskResolved(decision="done"):
+            return "success"
+        case AttemptFailed(outcome=StepStatus.FAILED, status=status):
+            return _FAILURE.get(status, "failure")
+        case TaskResolved() if task.undoing:
+            return "failure"
+    return "skip" if task.status is StepStatus.SKIPPED else "cancellation"
+
+
+def _common(head: RunHead) -> dict[str, Attribute]:
+    """What every span of a run says, so that each can be found by itself."""
+    return {
+        "cicd.pipeline.name": head.workflow,
+        "cicd.pipeline.run.id": head.id,
+        "baton.run.id": head.id,
+    }
+
+
+def _messaging(target: str, origin: Origin) -> dict[str, Attribute]:
+    """The command that was sent: its context is this span's, which makes this the producer's span."""
+    kind, _, _ = target.partition(".")
+    attributes: dict[str, Attribute] = {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": f"{origin.topology.commands}:{target}",
+        "messaging.destination.template": f"{origin.topology.namespace}.{kind}.{{name}}",
+        "messaging.rabbitmq.destination.routing_key": target,
+    }
+    if origin.broker:
+        attributes["server.address"] = origin.broker
+    if origin.broker and origin.broker_port:
+        attributes["server.port"] = origin.broker_port
+    return attributes
+
+
+def _agent_of(target: str) -> str:
+    """The agent that a routing key names; none when it names a pool."""
+    return target.removeprefix("agent.") if target.startswith("agent.") else ""
