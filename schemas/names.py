@@ -116,11 +116,6 @@ class Topology:
         """Routing key of announcements."""
         return f"presence.{agent}"
 
-    @staticmethod
-    def lifecycle_key(status: str, workflow: str) -> str:
-        """Routing key of lifecycle events about a run."""
-        return f"run.{status}.{workflow}"
-
     # arguments
 
     def work_arguments(self, queue_type: str = "quorum") -> dict[str, Any]:
