@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from orchestrator.settings import Settings
 from orchestrator.telemetry.exporter import FactSource, RunHistory, TelemetryExporter
 from orchestrator.telemetry.projection import Origin, Projection
-from runtime import otlp
+from runtime.otlp import resource, span_exporter
 from schemas.names import Topology
 from schemas.times import Micros
 
@@ -25,13 +25,13 @@ def telemetry_from_environment(
 
     `source` is the store and `reader` its reader. `done(cursor)` has the cursor committed, then returns.
     """
-    sink = otlp.span_exporter()
+    sink = span_exporter()
     if sink is None:
         return None
-    from orchestrator.telemetry.otlp import OtlpSender
+    from orchestrator.telemetry.sender import OtlpSender
 
     release = _version()
-    resource = otlp.resource(
+    speaker = resource(
         "baton-coordinator",
         {
             "service.namespace": settings.namespace,
@@ -40,7 +40,7 @@ def telemetry_from_environment(
         },
     )
     return TelemetryExporter(
-        source, reader, Projection(_origin(settings)), OtlpSender(sink, resource, release), done, now
+        source, reader, Projection(_origin(settings)), OtlpSender(sink, speaker, release), done, now
     )
 
 

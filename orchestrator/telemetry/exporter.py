@@ -53,7 +53,7 @@ class RunHistory(Protocol):
 
 
 class Sender(Protocol):
-    """Where spans go (`otlp.OtlpSender`)."""
+    """Where spans go (`sender.OtlpSender`)."""
 
     def send(self, records: Sequence[SpanRecord]) -> str:
         """Send and block; empty when they arrived, else why not."""

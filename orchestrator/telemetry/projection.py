@@ -139,7 +139,7 @@ class Projection:
         return run_id in self._traces
 
     def learn(self, head: RunHead, past: Iterable[Fact] = ()) -> None:
-        """Take up a run with the facts before the next one to be fed; spans that ended there are passed over."""
+        """Take up a run with the facts before the next one to be fed; spans that ended there are left out."""
         trace = _Trace(head)
         for fact in past:
             self._fold(trace, fact)
