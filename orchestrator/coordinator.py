@@ -1,31 +1,25 @@
 """The coordinator's loop: drain, decide, commit, publish, acknowledge; in batches.
 
-Nothing is acknowledged before its effect is committed, and nothing is published that is not committed. After a
-crash the broker delivers again what was not acknowledged, the outbox is sent again, and everybody dedups.
+Nothing is acknowledged before its effect is committed, and nothing is published that is not committed. After
+a crash the broker delivers again what was not acknowledged, the outbox is sent again, and everybody dedups.
 A commit that fails stops the coordinator: what the database holds is the truth, and the next start reads it.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from msgspec.structs import replace
-
-from orchestrator.core.inputs import CommandExpired, CommandReturned, ResultReceived, Wake
+from orchestrator.core.inputs import Wake
 from orchestrator.core.model import Run
 from orchestrator.definitions import Definitions
+from orchestrator.handlers import Wants, handle, run_ids
 from orchestrator.intake import (
-    ApplyDefinition,
-    CommandExpiredOnBus,
     Content,
     EventReceived,
     InputForRun,
     OutboxDone,
-    PresenceReceived,
-    ResultArrived,
     StartRun,
     TelemetryDone,
     read_delivery,
@@ -35,14 +29,13 @@ from orchestrator.publisher import DeadLetters, Publisher
 from orchestrator.settings import Settings
 from orchestrator.store.port import Store
 from orchestrator.timers import Timers
-from orchestrator.triggers import Wanted, check_input
+from orchestrator.triggers import Wanted
 from orchestrator.work import Loaded, Work, match_event
 from orchestrator.world import World
 from runtime.bus.port import Bus, Delivery, Subscription
 from runtime.failpoint import failpoint
 from schemas.codec import Malformed
-from schemas.errors import BatonError, Conflict, InvalidInput, NotFound
-from schemas.messages import Command, ErrorInfo, Result
+from schemas.errors import BatonError, Conflict, InternalError
 from schemas.names import Topology
 
 __all__ = ["Coordinator"]
@@ -120,7 +113,9 @@ class Coordinator:
 
     async def run(self) -> None:
         """Work until `stop`, or until something fails that must stop everything."""
-        helpers = [asyncio.create_task(job) for job in (self._publisher.run(), self._dead.run(), self._look_after())]
+        helpers = [
+            asyncio.create_task(job) for job in (self._publisher.run(), self._dead.run(), self._look_after())
+        ]
         main = asyncio.create_task(self._loop())
         try:
             done, _ = await asyncio.wait((main, *helpers), return_when=asyncio.FIRST_COMPLETED)
@@ -220,11 +215,19 @@ class Coordinator:
         self._remember(work)
         self._put_off(items, work)
         self._publisher.put(work.batch.outbox)
-        self._dead.put([(item.origin, item.refused) for item in items if _is_refused(item)])
+        self._dead.put(
+            [
+                (item.origin, item.refused)
+                for item in items
+                if isinstance(item.origin, Delivery) and item.refused
+            ]
+        )
         for future, answer in answers:
             _answer(future, answer)
         failpoint("coordinator.before_ack")
-        await self._bus.ack([item.origin for item in items if _is_taken(item)])
+        await self._bus.ack(
+            [item.origin for item in items if isinstance(item.origin, Delivery) and not item.refused]
+        )
         failpoint("coordinator.after_ack")
         self._measure(items, work)
 
@@ -238,13 +241,15 @@ class Coordinator:
                 self._world,
                 self._store.epoch,
                 self._store.next_outbox_id,
-                self.definitions.by_version,
+                self.definitions,
                 Loaded(dict(loaded.runs), dict(loaded.keys), dict(loaded.events)),
             )
             answers: list[tuple[asyncio.Future[Any], Any]] = []
             for index, item in enumerate(items):
                 try:
-                    answer: Any = self._handle(work, item, wanted.get(index, []))
+                    answer: Any = None
+                    if item.content is not None:
+                        answer = handle(work, item.content, wanted.get(index, ()))
                 except BatonError as error:
                     answer = error
                 except Exception as error:  # a fault of ours must cost one message, not the coordinator
@@ -252,78 +257,22 @@ class Coordinator:
                     item.content = None
                     item.refused = f"internal_error: {type(error).__name__}: {error}"
                     if isinstance(item.origin, asyncio.Future):
-                        _answer(item.origin, InvalidInput("Baton failed to handle this", code="internal_error"))
+                        _answer(
+                            item.origin,
+                            InternalError("Baton failed to handle this", hint="the log says more"),
+                        )
                     break
                 if isinstance(item.origin, asyncio.Future):
                     answers.append((item.origin, answer))
             else:
                 return work, answers
 
-    def _handle(self, work: Work, item: _Item, wanted: list[Any]) -> Any:
-        match item.content:
-            case EventReceived(event, traceparent):
-                return work.receive_event(event, wanted, traceparent)
-            case ResultArrived(result, size):
-                self._on_result(work, result, size)
-            case PresenceReceived(presence):
-                work.announce(presence)
-            case CommandExpiredOnBus(command):
-                if command is not None and command.run_id in work.runs:
-                    work.apply(command.run_id, CommandExpired(command))
-            case StartRun():
-                return self._on_start(work, item.content)
-            case ApplyDefinition(definition):
-                return work.apply_definition(definition)
-            case InputForRun(run_id, given):
-                if run_id not in work.runs:
-                    raise NotFound(f"there is no run {run_id}", hint="baton runs list shows the runs")
-                work.apply(run_id, given)
-                return work.runs[run_id]
-            case OutboxDone():
-                self._on_outbox_done(work, item.content)
-            case TelemetryDone(cursor):
-                work.batch.telemetry_cursor = cursor
-        return None
-
-    def _on_result(self, work: Work, result: Result, size: int) -> None:
-        if result.run_id not in work.runs:
-            work.refuse_result(result.agent, result.command_id, str(result.status), "no such run")
-            return
-        if size > self._settings.max_output_bytes:
-            result = _without_output(result, size, self._settings.max_output_bytes)
-        work.apply(result.run_id, ResultReceived(result))
-
-    def _on_start(self, work: Work, asked: StartRun) -> str:
-        definition = self.definitions.current.get(asked.workflow)
-        if definition is None:
-            raise NotFound(f"there is no workflow '{asked.workflow}'", hint="baton apply FILE stores one")
-        if problem := check_input(definition, asked.input):
-            raise InvalidInput(problem, hint=f"the input schema of '{asked.workflow}' says what it takes")
-        live = work.live_run(asked.workflow, asked.key)
-        if live is not None:
-            raise Conflict(
-                f"key '{asked.key}' belongs to the live run {live}",
-                code="key_taken",
-                hint="wait for it, cancel it, or use another key",
-                details={"id": live},
-            )
-        return work.start_run(definition, asked.key, asked.input, traceparent=asked.traceparent)
-
-    def _on_outbox_done(self, work: Work, done: OutboxDone) -> None:
-        work.batch.sent.extend(done.sent)
-        for command in done.returned:
-            if command.run_id in work.runs:
-                work.apply(command.run_id, CommandReturned(command))
-        for command in done.expired:
-            if command.run_id in work.runs:
-                work.apply(command.run_id, CommandExpired(command))
-
     # what a batch needs from the store, and what is kept of it
 
-    async def _load(self, items: list[_Item]) -> tuple[Loaded, dict[int, list[Any]]]:
+    async def _load(self, items: list[_Item]) -> tuple[Loaded, dict[int, Wants]]:
         """Fetch, in a few queries, every row that deciding the items may look at."""
         contents = [item.content for item in items]
-        ids = set().union(*(_run_ids(content) for content in contents)) if contents else set()
+        ids = set().union(*(run_ids(content) for content in contents)) if contents else set()
         loaded = Loaded(runs={run_id: self._cache[run_id] for run_id in ids if run_id in self._cache})
         if missing := ids - loaded.runs.keys():
             loaded.runs.update(await self._store.load_runs(missing))
@@ -331,12 +280,18 @@ class Coordinator:
         events = {(c.event.source, c.event.id) for c in contents if isinstance(c, EventReceived)}
         if events:
             loaded.events = await self._store.seen_events(events)
-        wanted = {
+        wanted: dict[int, Wants] = {
             index: match_event(content.event, self.definitions.current)
             for index, content in enumerate(contents)
-            if isinstance(content, EventReceived) and (content.event.source, content.event.id) not in loaded.events
+            if isinstance(content, EventReceived)
+            and (content.event.source, content.event.id) not in loaded.events
         }
-        keys = {(want.definition.name, want.key) for wants in wanted.values() for want in wants if isinstance(want, Wanted)}
+        keys = {
+            (want.definition.name, want.key)
+            for wants in wanted.values()
+            for want in wants
+            if isinstance(want, Wanted)
+        }
         keys |= {(content.workflow, content.key) for content in contents if isinstance(content, StartRun)}
         if keys := {pair for pair in keys if pair[1]}:
             loaded.keys = await self._store.live_keys(keys)
@@ -356,9 +311,11 @@ class Coordinator:
     def _put_off(self, items: list[_Item], work: Work) -> None:
         """A wake-up that moved nothing must not come again at once."""
         for item in items:
-            if isinstance(item.content, InputForRun) and item.content.run_id not in work.batch.changed:
-                if (at := self._timers.at(item.content.run_id)) is not None:
-                    self._timers.set(item.content.run_id, max(at, self._world.now() + 1_000_000))
+            if not isinstance(item.content, InputForRun) or item.content.run_id in work.batch.changed:
+                continue
+            at = self._timers.at(item.content.run_id)
+            if at is not None:
+                self._timers.set(item.content.run_id, max(at, self._world.now() + 1_000_000))
 
     def _measure(self, items: list[_Item], work: Work) -> None:
         now = asyncio.get_running_loop().time()
@@ -366,7 +323,7 @@ class Coordinator:
         self._metrics.queue_age.observe(now - min(item.arrived for item in items))
         self._metrics.committed(work.batch)
         for item in items:
-            if _is_refused(item) and isinstance(item.origin, Delivery):
+            if item.refused and isinstance(item.origin, Delivery):
                 self._metrics.dead.labels(item.origin.queue).inc()
 
     # around the loop
@@ -404,28 +361,9 @@ class Coordinator:
         """Whoever waits for an answer gets one."""
         for item in self._mailbox:
             if isinstance(item.origin, asyncio.Future):
-                _answer(item.origin, Conflict("the coordinator is stopping", code="stopping", hint="try again"))
-
-
-def _run_ids(content: Content | None) -> Iterable[str]:
-    match content:
-        case ResultArrived(result):
-            return (result.run_id,)
-        case InputForRun(run_id):
-            return (run_id,)
-        case CommandExpiredOnBus(Command() as command):
-            return (command.run_id,)
-        case OutboxDone():
-            return tuple(command.run_id for command in (*content.returned, *content.expired))
-    return ()
-
-
-def _is_refused(item: _Item) -> bool:
-    return bool(item.refused) and isinstance(item.origin, Delivery)
-
-
-def _is_taken(item: _Item) -> bool:
-    return not item.refused and isinstance(item.origin, Delivery)
+                _answer(
+                    item.origin, Conflict("the coordinator is stopping", code="stopping", hint="try again")
+                )
 
 
 def _answer(future: asyncio.Future[Any], answer: Any) -> None:
@@ -435,11 +373,3 @@ def _answer(future: asyncio.Future[Any], answer: Any) -> None:
         future.set_exception(answer)
     else:
         future.set_result(answer)
-
-
-def _without_output(result: Result, size: int, limit: int) -> Result:
-    """A result whose output is too large to keep: the action had its effect, but the step cannot go on with it."""
-    error = ErrorInfo(
-        code="output_too_large", message=f"the output has {size} bytes, more than {limit}", retryable=False
-    )
-    return replace(result, output=None, log="", error=result.error or error)

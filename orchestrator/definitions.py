@@ -1,8 +1,9 @@
-"""The compiled workflow documents: the current one of each workflow, and those that live runs are pinned to."""
+"""Compiled workflow documents: the current one of each workflow, and those that live runs are pinned to."""
 
 from collections.abc import Iterable
 
-from orchestrator.core.definition import Definition, compile_definition
+from orchestrator.core.compiler import compile_definition
+from orchestrator.core.definition import Definition
 from orchestrator.store.port import Batch, Store
 from orchestrator.store.port import Definition as StoredDefinition
 from schemas.codec import decode, encode
@@ -31,7 +32,9 @@ class Definitions:
         for version in set(versions) - self.by_version.keys():
             stored = await self._store.definition(version)
             if stored is None:
-                raise InternalError(f"the database lacks definition {version}", hint="restore it from a backup")
+                raise InternalError(
+                    f"the database lacks definition {version}", hint="restore it from a backup"
+                )
             self.by_version[version] = _compile(stored)
 
     def make_current(self, definition: Definition) -> None:

@@ -28,7 +28,7 @@ def lifecycle_events(
 ) -> Iterator[tuple[str, Event]]:
     """The events that a move gives rise to, as (routing key, event). `detail` is `off`, `runs` or `steps`.
 
-    An event's id is the run's id and the number of the fact it tells of, so that telling twice is telling once.
+    An event's id is the run's id and the number of the fact it tells of: telling twice is telling once.
     """
     if detail == "off":
         return

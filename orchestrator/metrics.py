@@ -18,11 +18,20 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.runs = Counter("baton_runs", "Runs started and ended", ("workflow", "status"), registry=self.registry)
-        self.steps = Counter("baton_step_facts", "Facts about steps, by kind", ("fact",), registry=self.registry)
-        self.events = Counter("baton_events", "Events taken in, by outcome", ("outcome",), registry=self.registry)
+        self.runs = Counter(
+            "baton_runs", "Runs started and ended", ("workflow", "status"), registry=self.registry
+        )
+        self.steps = Counter(
+            "baton_step_facts", "Facts about steps, by kind", ("fact",), registry=self.registry
+        )
+        self.events = Counter(
+            "baton_events", "Events taken in, by outcome", ("outcome",), registry=self.registry
+        )
         self.dead = Counter(
-            "baton_dead_letters", "Messages sent to the dead-letter exchange", ("queue",), registry=self.registry
+            "baton_dead_letters",
+            "Messages sent to the dead-letter exchange",
+            ("queue",),
+            registry=self.registry,
         )
         self.batch = Histogram(
             "baton_batch_size", "Items decided in one transaction", buckets=_BATCHES, registry=self.registry
@@ -39,11 +48,17 @@ class Metrics:
         self.stranded = Gauge(
             "baton_runs_stranded", "Live runs that nothing would move: must be 0", registry=self.registry
         )
-        self._outbox = Gauge("baton_outbox_depth", "Committed messages not yet confirmed", registry=self.registry)
+        self._outbox = Gauge(
+            "baton_outbox_depth", "Committed messages not yet confirmed", registry=self.registry
+        )
         self._active = Gauge("baton_runs_active", "Runs in motion", registry=self.registry)
-        self._connected = Gauge("baton_bus_connected", "1 while connected to the broker", registry=self.registry)
+        self._connected = Gauge(
+            "baton_bus_connected", "1 while connected to the broker", registry=self.registry
+        )
 
-    def watch(self, outbox: Callable[[], int], active: Callable[[], int], connected: Callable[[], bool]) -> None:
+    def watch(
+        self, outbox: Callable[[], int], active: Callable[[], int], connected: Callable[[], bool]
+    ) -> None:
         """Where the gauges read their figures."""
         self._outbox.set_function(outbox)
         self._active.set_function(active)

@@ -86,7 +86,7 @@ class Publisher:
 
 
 class DeadLetters:
-    """Sends refused deliveries to the dead-letter exchange with the reason, and only then acknowledges them."""
+    """Sends refused deliveries to the dead-letter exchange, each with its reason, and only then acks them."""
 
     def __init__(self, bus: Bus, topology: Topology, world: World) -> None:
         self._bus = bus
@@ -110,7 +110,9 @@ class DeadLetters:
                 await self._bus.wait_connected()
                 some = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_IN_FLIGHT))]
                 at = self._world.now()
-                outcomes = await self._bus.publish([self._letter(delivery, why, at) for delivery, why in some])
+                outcomes = await self._bus.publish(
+                    [self._letter(delivery, why, at) for delivery, why in some]
+                )
                 done = [
                     delivery
                     for (delivery, _), outcome in zip(some, outcomes, strict=True)

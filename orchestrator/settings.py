@@ -1,4 +1,7 @@
-"""Settings: a flag, then the environment (`BATON_…`), then `baton.toml`, then the default. All limits have a name here."""
+"""Settings: a flag, then the environment (`BATON_…`), then `baton.toml`, then the default.
+
+Every limit has its name here.
+"""
 
 import os
 import tomllib
@@ -88,7 +91,9 @@ def _check(name: str, value: Any, source: str) -> None:
     known = Settings.__struct_fields__
     if name not in known:
         raise InvalidInput(
-            f"{source}: there is no setting '{name}'", code="bad_settings", hint=f"settings are {', '.join(known)}"
+            f"{source}: there is no setting '{name}'",
+            code="bad_settings",
+            hint=f"settings are {', '.join(known)}",
         )
     try:
         msgspec.convert({name: value}, Settings, strict=False)

@@ -1,14 +1,16 @@
 """Which runs an event asks for. Pure: nothing is started here."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from orchestrator.core.definition import Definition, TriggerDef
 from orchestrator.core.expressions import ExpressionError
 
-__all__ = ["Refused", "Wanted", "wanted_runs"]
+__all__ = ["Refused", "Wanted", "check_input", "check_key", "wanted_runs"]
+
+MAX_KEY: Final = 512
 
 
 class Wanted(Struct, frozen=True):
@@ -43,6 +45,11 @@ def check_input(definition: Definition, value: Any) -> str:
     return f"input: {'; '.join(problems)}" if problems else ""
 
 
+def check_key(key: str) -> str:
+    """Why `key` cannot be a business key; empty when it can."""
+    return "" if 0 < len(key) <= MAX_KEY else f"key: has {len(key)} characters, not 1 to {MAX_KEY}"
+
+
 def _first_match(event_type: str, scope: dict[str, Any], definition: Definition) -> Wanted | Refused | None:
     for number, trigger in enumerate(definition.triggers, start=1):
         if not trigger.matches(event_type):
@@ -57,21 +64,9 @@ def _first_match(event_type: str, scope: dict[str, Any], definition: Definition)
 
 
 def _wanted(definition: Definition, trigger: TriggerDef, scope: dict[str, Any]) -> Wanted | Refused:
-    key = "" if trigger.key is None else _key(trigger.key.evaluate(scope))
+    key = "" if trigger.key is None else trigger.key.evaluate_text(scope)
     data = scope["event"].get("data")
     value = (data if isinstance(data, dict) else {}) if trigger.input is None else trigger.input.render(scope)
-    problem = check_input(definition, value)
+    problem = check_key(key) if trigger.key is not None else ""
+    problem = problem or check_input(definition, value)
     return Refused(definition.name, problem) if problem else Wanted(definition, key, value)
-
-
-MAX_KEY = 512
-
-
-def _key(value: Any) -> str:
-    """A business key as text; only what has one obvious text form can be a key."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ExpressionError(f"key must be text or a whole number, not {type(value).__name__}")
-    text = str(value)
-    if not text or len(text) > MAX_KEY:
-        raise ExpressionError(f"key must have 1 to {MAX_KEY} characters, not {len(text)}")
-    return text

@@ -1,18 +1,18 @@
 """One batch in the making: what was loaded for it, what it changes, and what it answers.
 
-Nothing here waits: messages are read and rows are loaded before (`coordinator.py`), and what is decided here
-is written in one transaction after. Each item is handled by itself: one that fails leaves no trace in the batch.
+Nothing here waits: messages are read and rows are loaded before (`coordinator.py`), and what is decided
+here is written in one transaction after.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.core import machine
 from orchestrator.core.definition import Definition
 from orchestrator.core.inputs import Env, Input, Move
-from orchestrator.core.model import Run, RunHead, RunStatus, TraceContext
-from orchestrator.definitions import put_definition
+from orchestrator.core.model import Run, RunHead, TraceContext
+from orchestrator.definitions import Definitions, put_definition
 from orchestrator.lifecycle import lifecycle_events
 from orchestrator.settings import Settings
 from orchestrator.store.port import AgentRecord, Batch, InboxRecord, OutboxMessage
@@ -46,7 +46,7 @@ class Work:
         world: World,
         epoch: int,
         next_outbox_id: Callable[[], int],
-        definitions: Mapping[str, Definition],
+        definitions: Definitions,
         loaded: Loaded,
     ) -> None:
         self.batch = Batch()
@@ -54,12 +54,12 @@ class Work:
         self.applied: list[Definition] = []
         self._keys = loaded.keys
         self._events = loaded.events
-        self._settings = settings
+        self.settings = settings
         self._topology = topology
         self._world = world
         self._epoch = epoch
         self._next_outbox_id = next_outbox_id
-        self._definitions = definitions
+        self.definitions = definitions
 
     # what happens to runs
 
@@ -85,7 +85,7 @@ class Work:
                 span_id=self._world.hex_id(8),
                 parent_id=parent[1] if parent else "",
             ),
-            shard=self._settings.shard,
+            shard=self.settings.shard,
             input=value,
             event=None if event is None else event_scope(event),
         )
@@ -100,7 +100,7 @@ class Work:
         """Let an input happen to a run that was loaded; raises `IllegalInput`."""
         run = self.runs[run_id]
         now = self._world.now()
-        move = machine.apply(self._definitions[run.head.version], run, given, self._env(now))
+        move = machine.apply(self.definitions.by_version[run.head.version], run, given, self._env(now))
         if move.facts:
             self._take(run, move, now)
 
@@ -109,7 +109,7 @@ class Work:
         return self._keys.get((workflow, key)) if key else None
 
     def receive_event(
-        self, event: Event, wanted: list[Wanted | Refused], traceparent: str
+        self, event: Event, wanted: Sequence[Wanted | Refused], traceparent: str
     ) -> InboxRecord:
         """Take in an event once, whatever it starts; rule 1 and the inbox decide (`docs/rules.md`)."""
         seen = self._events.get((event.source, event.id))
@@ -127,7 +127,9 @@ class Work:
             else:
                 started.append(self.start_run(want.definition, want.key, want.input, event, traceparent))
         refused = any(isinstance(want, Refused) for want in wanted)
-        outcome = "started" if started else "rejected" if refused else "duplicate" if duplicates else "no_trigger"
+        outcome = (
+            "started" if started else "rejected" if refused else "duplicate" if duplicates else "no_trigger"
+        )
         record = InboxRecord(
             source=event.source,
             id=event.id,
@@ -172,8 +174,8 @@ class Work:
             now=now,
             jitter=self._world.jitter(),
             epoch=self._epoch,
-            start_within=int(self._settings.start_within * 1_000_000),
-            grace=int(self._settings.grace * 1_000_000),
+            start_within=int(self.settings.start_within * 1_000_000),
+            grace=int(self.settings.grace * 1_000_000),
         )
 
     def _take(self, before: Run | None, move: Move, now: Micros) -> None:
@@ -196,21 +198,21 @@ class Work:
                 expires_at=now + int((command.expires_at - command.issued_at).total_seconds() * 1_000_000),
                 mandatory=True,
             )
-        for key, event in lifecycle_events(before, move, self._topology.namespace, self._settings.lifecycle):
+        for key, event in lifecycle_events(before, move, self._topology.namespace, self.settings.lifecycle):
             content_type = "application/cloudevents+json"
             self._send(self._topology.lifecycle, key, write_event(event), now, content_type=content_type)
 
     def _send(self, exchange: str, routing_key: str, body: bytes, now: Micros, **options: Any) -> None:
         self.batch.outbox.append(
             OutboxMessage(
-                id=self._next_outbox_id(), exchange=exchange, routing_key=routing_key, body=body, at=now, **options
+                id=self._next_outbox_id(),
+                exchange=exchange,
+                routing_key=routing_key,
+                body=body,
+                at=now,
+                **options,
             )
         )
-
-
-def is_in_motion(run: Run) -> bool:
-    """Whether the run counts as active for admission: it moves by itself."""
-    return run.status in (RunStatus.RUNNING, RunStatus.COMPENSATING)
 
 
 def match_event(event: Event, definitions: Mapping[str, Definition]) -> list[Wanted | Refused]:

@@ -1,4 +1,4 @@
-"""Where the outside enters: the clock, chance, and new ids. Tests and simulations bring a world of their own."""
+"""Where the outside enters: the clock, chance, and new ids. Tests bring a world of their own."""
 
 import os
 import random
@@ -42,7 +42,13 @@ class SystemWorld:
         """A UUID version 7 (RFC 9562): random, and sorted by time."""
         at = time.time_ns() // 1_000_000
         value = at.to_bytes(6) + os.urandom(10)
-        return str(uuid.UUID(bytes=bytes((*value[:6], 0x70 | value[6] & 0x0F, value[7], 0x80 | value[8] & 0x3F, *value[9:]))))
+        return str(
+            uuid.UUID(
+                bytes=bytes(
+                    (*value[:6], 0x70 | value[6] & 0x0F, value[7], 0x80 | value[8] & 0x3F, *value[9:])
+                )
+            )
+        )
 
     def hex_id(self, size: int) -> str:
         """From the system's source of randomness."""

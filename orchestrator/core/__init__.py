@@ -1,4 +1,5 @@
 """The saga machine: pure. State and input (with the time in it) give new state, facts and commands.
 
-Nothing here does I/O, reads a clock, draws a random number, logs, or knows asyncio; an import linter holds that.
+Nothing here does I/O, reads a clock, draws a random number, logs, or knows asyncio: an import linter
+holds that.
 """

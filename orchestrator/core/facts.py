@@ -40,20 +40,20 @@ class _Fact(Struct, frozen=True, omit_defaults=True, tag=True, tag_field="fact")
     at: Micros
 
 
-class RunStarted(_Fact, tag="run_started"):
+class RunStarted(_Fact, frozen=True, tag="run_started"):
     """The run began, with these steps."""
 
     steps: list[str]
 
 
-class TaskSkipped(_Fact, tag="task_skipped"):
+class TaskSkipped(_Fact, frozen=True, tag="task_skipped"):
     """The step's `if` was false."""
 
     step: str
     host_index: int
 
 
-class AttemptSent(_Fact, tag="attempt_sent"):
+class AttemptSent(_Fact, frozen=True, tag="attempt_sent"):
     """A command was handed to the bus. `due`: when its outcome is in doubt if nothing was heard."""
 
     step: str
@@ -66,7 +66,7 @@ class AttemptSent(_Fact, tag="attempt_sent"):
     due: Micros
 
 
-class AttemptStarted(_Fact, tag="attempt_started"):
+class AttemptStarted(_Fact, frozen=True, tag="attempt_started"):
     """An agent said that it has begun. `due` moves to the end of the attempt's own time limit."""
 
     step: str
@@ -76,7 +76,7 @@ class AttemptStarted(_Fact, tag="attempt_started"):
     due: Micros
 
 
-class AttemptSucceeded(_Fact, tag="attempt_succeeded"):
+class AttemptSucceeded(_Fact, frozen=True, tag="attempt_succeeded"):
     """The agent did it. `output` is what the step's `output` template made of the action's output."""
 
     step: str
@@ -88,7 +88,7 @@ class AttemptSucceeded(_Fact, tag="attempt_succeeded"):
     finished_at: Micros | None = None
 
 
-class AttemptFailed(_Fact, tag="attempt_failed"):
+class AttemptFailed(_Fact, frozen=True, tag="attempt_failed"):
     """An attempt ended without success. `status` is the result's, or `returned`, `expired`, `not_sent`.
 
     `effect`: it may have left something behind. `retry_at`: when the next attempt goes out; None: it failed
@@ -109,7 +109,7 @@ class AttemptFailed(_Fact, tag="attempt_failed"):
     finished_at: Micros | None = None
 
 
-class TaskInDoubt(_Fact, tag="task_in_doubt"):
+class TaskInDoubt(_Fact, frozen=True, tag="task_in_doubt"):
     """Nobody knows what became of the outstanding command (rule 7)."""
 
     step: str
@@ -118,7 +118,7 @@ class TaskInDoubt(_Fact, tag="task_in_doubt"):
     why: str
 
 
-class CancelSent(_Fact, tag="cancel_sent"):
+class CancelSent(_Fact, frozen=True, tag="cancel_sent"):
     """The agent was asked to stop the outstanding command."""
 
     step: str
@@ -127,21 +127,21 @@ class CancelSent(_Fact, tag="cancel_sent"):
     agent: str
 
 
-class TaskCancelled(_Fact, tag="task_cancelled"):
+class TaskCancelled(_Fact, frozen=True, tag="task_cancelled"):
     """The task will not start, or not be tried again, because the run goes back."""
 
     step: str
     host_index: int
 
 
-class RunGoingBack(_Fact, tag="run_going_back"):
+class RunGoingBack(_Fact, frozen=True, tag="run_going_back"):
     """The run failed or was cancelled; from here on nothing new goes forward (rule 3)."""
 
     failure: Failure
     cancelled_by: str = ""
 
 
-class ResultIgnored(_Fact, tag="result_ignored"):
+class ResultIgnored(_Fact, frozen=True, tag="result_ignored"):
     """A late, duplicate or foreign result was seen and changed nothing (rule 8)."""
 
     step: str
@@ -152,7 +152,7 @@ class ResultIgnored(_Fact, tag="result_ignored"):
     why: str
 
 
-class TaskResolved(_Fact, tag="task_resolved"):
+class TaskResolved(_Fact, frozen=True, tag="task_resolved"):
     """A person decided about a task that needed one: `retry`, `skip` or `done`."""
 
     step: str
@@ -163,7 +163,7 @@ class TaskResolved(_Fact, tag="task_resolved"):
     output: Any = None
 
 
-class RunEnded(_Fact, tag="run_ended"):
+class RunEnded(_Fact, frozen=True, tag="run_ended"):
     """The run reached an end."""
 
     status: RunStatus
@@ -203,7 +203,9 @@ def evolve(run: Run, fact: Fact) -> Run:
             return replace(run, seq=run.seq + 1, steps={step: (Task(),) for step in fact.steps})
         case RunGoingBack():
             cancel = fact.failure.message if fact.cancelled_by else None
-            return replace(run, seq=run.seq + 1, failure=fact.failure, cancel=cancel, reason=fact.failure.message)
+            return replace(
+                run, seq=run.seq + 1, failure=fact.failure, cancel=cancel, reason=fact.failure.message
+            )
         case RunEnded():
             return replace(
                 run,
@@ -221,7 +223,7 @@ def evolve(run: Run, fact: Fact) -> Run:
     return replace(run, seq=run.seq + 1, steps={**run.steps, fact.step: tasks})
 
 
-def _evolve_task(task: Task, fact: Fact) -> Task:
+def _evolve_task(task: Task, fact: Fact) -> Task:  # noqa: C901, PLR0911 - one case for each fact
     """The task after a fact about it."""
     match fact:
         case AttemptSent():

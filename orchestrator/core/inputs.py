@@ -35,7 +35,7 @@ class IllegalInput(Conflict):
 
 
 class Env(Struct, frozen=True):
-    """The world at the time of one move. `jitter` is in [0, 1); `start_within` and `grace` in microseconds."""
+    """The world at the time of one move. `jitter` is in [0, 1), `start_within` and `grace` microseconds."""
 
     now: Micros
     jitter: float = 0.5

@@ -19,6 +19,7 @@ Rule 1 (one run per key) is the inbox's and the store's. Duplicate and late resu
 nothing but the history; an input that makes no sense raises `IllegalInput` before anything is decided.
 """
 
+from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.core.definition import Definition, StepDef, UndoDef
@@ -91,7 +92,11 @@ class _Turn:
     def tasks(self) -> list[tuple[StepDef, int, Task]]:
         """Every task with its step, in document order."""
         steps = self.definition.steps
-        return [(steps[name], index, task) for name, tasks in self.run.steps.items() for index, task in enumerate(tasks)]
+        return [
+            (steps[name], index, task)
+            for name, tasks in self.run.steps.items()
+            for index, task in enumerate(tasks)
+        ]
 
 
 def start(definition: Definition, head: RunHead, env: Env) -> Move:
@@ -199,7 +204,7 @@ def _on_taken(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
 def _on_success(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
     """The attempt did it. A step whose `output` cannot be computed failed, but has effect."""
     output = result.output
-    if result.error is not None:
+    if result.error is not None and not task.undoing:
         # It did its work, but what it says of it cannot be used.
         _fail_attempt(turn, step, task, result, result.error, effect=True)
         return
@@ -237,7 +242,8 @@ def _on_failure(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
 
 def _on_lost(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
     """Started, then lost. Only an idempotent action may be tried again without asking (rule 7)."""
-    if _plan(step, undo=task.undoing).idempotent and _may_retry(turn, step, task, retryable=True):
+    harmless = _plan(step, undo=task.undoing).idempotent
+    if harmless and _may_retry(turn, step, task, retryable=True):
         _fail_attempt(turn, step, task, result, result.error or _LOST, effect=True)
     else:
         _doubt(turn, step, result.host_index, task, "the agent lost it after it had started")
@@ -280,7 +286,9 @@ def _on_not_taken(turn: _Turn, command: Command, status: str) -> None:
             code="agent_unknown", message=f"no {kind} named '{name}' has a queue", retryable=task.undoing
         )
     else:
-        error = ErrorInfo(code="agent_unavailable", message=f"{kind} '{name}' did not take the command in time")
+        error = ErrorInfo(
+            code="agent_unavailable", message=f"{kind} '{name}' did not take the command in time"
+        )
     turn.record(
         AttemptFailed(
             at=turn.env.now,
@@ -317,7 +325,9 @@ def _on_cancel(turn: _Turn, given: CancelRun) -> None:
         raise IllegalInput(f"run {run.head.id} has already ended: {run.ended}", code="run_ended")
     if run.going_back:
         raise IllegalInput(
-            f"run {run.head.id} is already being undone", code="already_going_back", hint="wait, or resolve what needs you"
+            f"run {run.head.id} is already being undone",
+            code="already_going_back",
+            hint="wait, or resolve what needs you",
         )
     failure = Failure(step="", code="cancelled", message=given.reason or f"cancelled by {given.who}")
     turn.record(RunGoingBack(at=turn.env.now, failure=failure, cancelled_by=given.who))
@@ -389,7 +399,9 @@ def _notice_failure(turn: _Turn) -> None:
 def _go_forward(turn: _Turn) -> None:
     """Start or skip every step whose needs are done."""
     for step, index, task in turn.tasks():
-        if task.status is not StepStatus.PENDING or not all(_is_done(turn.run.steps[need]) for need in step.needs):
+        if task.status is not StepStatus.PENDING or not all(
+            _is_done(turn.run.steps[need]) for need in step.needs
+        ):
             continue
         if step.condition is not None:
             try:
@@ -443,7 +455,9 @@ def _undo(turn: _Turn) -> None:
         if not _wants_undo(step, task) or task.undoing:
             continue
         later = (turn.definition.steps[name] for name in step.dependents)
-        if not any(_wants_undo(other, other_task) for other in later for other_task in turn.run.steps[other.id]):
+        if not any(
+            _wants_undo(other, other_task) for other in later for other_task in turn.run.steps[other.id]
+        ):
             _send_undo(turn, step, index)
 
 
@@ -488,7 +502,7 @@ def _send(turn: _Turn, step: StepDef, index: int) -> None:
     scope = run_scope(turn.run, step.upstream)
     try:
         args = step.args.render(scope)
-        target = _routing_key(step.target.kind, step.target.name.render(scope))
+        target = _routing_key(step.target.kind, step.target.name.render_text(scope))
     except BatonError as error:
         _fail_unsent(turn, step, index, _no_retry(error))
         return
@@ -496,7 +510,7 @@ def _send(turn: _Turn, step: StepDef, index: int) -> None:
 
 
 def _send_undo(turn: _Turn, step: StepDef, index: int) -> None:
-    """Send the next attempt of an undo: to the agent that has the effect, unless the document names another."""
+    """Send the next attempt of an undo: to the agent with the effect, or whom the document names."""
     undo = step.compensate
     task = turn.run.steps[step.id][index]
     if undo is None:
@@ -505,7 +519,7 @@ def _send_undo(turn: _Turn, step: StepDef, index: int) -> None:
     try:
         args = undo.args.render(scope)
         if undo.target is not None:
-            target = _routing_key(undo.target.kind, undo.target.name.render(scope))
+            target = _routing_key(undo.target.kind, undo.target.name.render_text(scope))
         elif task.effect_agent:
             target = Topology.agent_key(task.effect_agent)
         else:
@@ -539,23 +553,28 @@ def _dispatch(
             due=env.now + env.start_within + plan.timeout + env.grace,
         )
     )
-    _hand_out(turn, target, undo=undo, command=Command(
-        id=name,
-        run_id=turn.run.head.id,
-        workflow=turn.run.head.workflow,
-        step=step.id,
-        host_index=index,
-        attempt=attempt,
-        kind=kind,
-        action=plan.action,
-        args=args,
-        idempotent=plan.idempotent,
-        issued_at=to_datetime(env.now),
-        expires_at=to_datetime(env.now + env.start_within),
-        timeout=plan.timeout / 1_000_000,
-        epoch=env.epoch,
-        reply_to=turn.run.head.shard,
-    ))
+    _hand_out(
+        turn,
+        target,
+        undo=undo,
+        command=Command(
+            id=name,
+            run_id=turn.run.head.id,
+            workflow=turn.run.head.workflow,
+            step=step.id,
+            host_index=index,
+            attempt=attempt,
+            kind=kind,
+            action=plan.action,
+            args=args,
+            idempotent=plan.idempotent,
+            issued_at=to_datetime(env.now),
+            expires_at=to_datetime(env.now + env.start_within),
+            timeout=plan.timeout / 1_000_000,
+            epoch=env.epoch,
+            reply_to=turn.run.head.shard,
+        ),
+    )
 
 
 def _send_cancel(turn: _Turn, step: StepDef, index: int, task: Task) -> None:
@@ -569,22 +588,27 @@ def _send_cancel(turn: _Turn, step: StepDef, index: int, task: Task) -> None:
         CancelSent(at=env.now, step=step.id, host_index=index, command_id=task.command_id, agent=agent)
     )
     head = turn.run.head
-    _hand_out(turn, Topology.agent_key(agent), undo=False, command=Command(
-        id=command_id(head.id, step.id, index, task.attempt, CommandKind.CANCEL),
-        run_id=head.id,
-        workflow=head.workflow,
-        step=step.id,
-        host_index=index,
-        attempt=task.attempt,
-        kind=CommandKind.CANCEL,
-        action=step.action,
-        args={"command_id": task.command_id},
-        issued_at=to_datetime(env.now),
-        expires_at=to_datetime(env.now + step.timeout + env.start_within),
-        timeout=step.timeout / 1_000_000,
-        epoch=env.epoch,
-        reply_to=head.shard,
-    ))
+    _hand_out(
+        turn,
+        Topology.agent_key(agent),
+        undo=False,
+        command=Command(
+            id=command_id(head.id, step.id, index, task.attempt, CommandKind.CANCEL),
+            run_id=head.id,
+            workflow=head.workflow,
+            step=step.id,
+            host_index=index,
+            attempt=task.attempt,
+            kind=CommandKind.CANCEL,
+            action=step.action,
+            args={"command_id": task.command_id},
+            issued_at=to_datetime(env.now),
+            expires_at=to_datetime(env.now + step.timeout + env.start_within),
+            timeout=step.timeout / 1_000_000,
+            epoch=env.epoch,
+            reply_to=head.shard,
+        ),
+    )
 
 
 def _hand_out(turn: _Turn, target: str, *, undo: bool, command: Command) -> None:
@@ -646,10 +670,8 @@ def _outcome(turn: _Turn, task: Task, status: str) -> StepStatus:
     return StepStatus.FAILED
 
 
-def _routing_key(kind: str, name: Any) -> str:
-    if not isinstance(name, str):
-        raise ExpressionError(f"the target must be text, not {type(name).__name__}")
-    check_name(name, "agent name" if kind == "agent" else "pool name")
+def _routing_key(kind: str, name: str) -> str:
+    check_name(name, f"name of {kind}")
     return Topology.agent_key(name) if kind == "agent" else Topology.pool_key(name)
 
 
@@ -658,5 +680,5 @@ def _no_retry(error: BatonError) -> ErrorInfo:
     return ErrorInfo(code=error.code, message=error.message[:2000], retryable=False)
 
 
-def _micros(at: Any) -> int | None:
+def _micros(at: datetime | None) -> int | None:
     return None if at is None else from_datetime(at)

@@ -162,7 +162,8 @@ class Run(Struct, frozen=True, omit_defaults=True):
         if self.ended is not None:
             return None
         return min(
-            (task.due for tasks in self.steps.values() for task in tasks if task.due is not None), default=None
+            (task.due for tasks in self.steps.values() for task in tasks if task.due is not None),
+            default=None,
         )
 
 

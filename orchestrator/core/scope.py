@@ -10,7 +10,7 @@ __all__ = ["run_scope", "with_raw_output"]
 
 
 def run_scope(run: Run, steps: Iterable[str]) -> dict[str, Any]:
-    """`event input steps run` (and `failure` once the run goes back), with only the named steps in `steps`."""
+    """`event input steps run` (and `failure` once the run goes back), `steps` with only the named ones."""
     head = run.head
     scope: dict[str, Any] = {
         "event": head.event if head.event is not None else {},
