@@ -56,7 +56,7 @@ class EpochLost(Conflict):
     code = "epoch_lost"
 
 
-class Inconsistent(InternalError):  # noqa: N818 - named like the other errors
+class Inconsistent(InternalError):
     """A batch contradicts what is stored; nothing of it was written."""
 
     code = "inconsistent"
