@@ -34,7 +34,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     url: str = "http://127.0.0.1:8040"
     token: str = ""
     namespace: Annotated[str, Meta(pattern=NAME_PATTERN)] = "baton"
-    shard: Annotated[str, Meta(pattern=NAME_PATTERN)] = "0"
+    shard: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$(?!\n)")] = "0"
 
     max_active_runs: Positive = 1_000
     """New runs are admitted only while fewer are active; further events wait on the broker."""

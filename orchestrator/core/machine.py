@@ -56,7 +56,8 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.model import Failure, Run, RunHead, RunStatus, StepStatus, Task
 from orchestrator.core.scope import run_scope, with_raw_output
-from schemas.errors import BatonError
+from schemas.codec import encode
+from schemas.errors import BatonError, InvalidInput
 from schemas.messages import Command, CommandKind, ErrorInfo, Result, ResultStatus, command_id
 from schemas.names import Topology, check_name
 from schemas.times import from_datetime, to_datetime
@@ -65,6 +66,9 @@ __all__ = ["apply", "start"]
 
 MAX_IGNORED: Final = 100
 """How many ignored results one run's history records; a flood beyond that only counts in the metrics."""
+
+MAX_ARGS_BYTES: Final = 512 * 1024
+"""Largest arguments of one command, so that every command fits into a message."""
 
 _DONE = frozenset({StepStatus.SUCCEEDED, StepStatus.SKIPPED})
 _LOST = ErrorInfo(code="outcome_unknown", message="the agent lost the action after it had started")
@@ -502,6 +506,7 @@ def _send(turn: _Turn, step: StepDef, index: int) -> None:
     scope = run_scope(turn.run, step.upstream)
     try:
         args = step.args.render(scope)
+        _check_size(args)
         target = _routing_key(step.target.kind, step.target.name.render_text(scope))
     except BatonError as error:
         _fail_unsent(turn, step, index, _no_retry(error))
@@ -518,6 +523,7 @@ def _send_undo(turn: _Turn, step: StepDef, index: int) -> None:
     scope = run_scope(turn.run, (step.id, *step.upstream))
     try:
         args = undo.args.render(scope)
+        _check_size(args)
         if undo.target is not None:
             target = _routing_key(undo.target.kind, undo.target.name.render_text(scope))
         elif task.effect_agent:
@@ -673,6 +679,14 @@ def _outcome(turn: _Turn, task: Task, status: str) -> StepStatus:
 def _routing_key(kind: str, name: str) -> str:
     check_name(name, f"name of {kind}")
     return Topology.agent_key(name) if kind == "agent" else Topology.pool_key(name)
+
+
+def _check_size(args: dict[str, Any]) -> None:
+    size = len(encode(args))
+    if size > MAX_ARGS_BYTES:
+        raise InvalidInput(
+            f"the arguments have {size} bytes, more than {MAX_ARGS_BYTES}", code="args_too_large"
+        )
 
 
 def _no_retry(error: BatonError) -> ErrorInfo:
