@@ -1,26 +1,35 @@
 """Waiting for something to become true, with a bound and no fixed sleep."""
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-__all__ = ["until"]
+__all__ = ["eventually", "until"]
 
 T = TypeVar("T")
+EVERY = 0.01  # seconds
 
 
-async def until(holds: Callable[[], T | Awaitable[T]], timeout: float = 10.0, every: float = 0.01) -> T:  # noqa: ASYNC109
-    """Call `holds` until what it gives (or its coroutine gives) is true, and return that; all in seconds.
+async def until(holds: Callable[[], object], within: float = 10.0, *, what: str = "the condition") -> None:
+    """Look until `holds` gives something true; fail after `within` seconds."""
 
-    Fails with the last value when it is not true in time.
-    """
-    deadline = asyncio.get_running_loop().time() + timeout
-    while True:
-        found = holds()
-        value = await found if inspect.isawaitable(found) else found
-        if value:
-            return value
+    async def look() -> bool | None:
+        return True if holds() else None
+
+    await eventually(look, within, what=what, every=EVERY)
+
+
+async def eventually(
+    ask: Callable[[], Awaitable[T | None]],
+    within: float = 10.0,
+    *,
+    what: str = "the condition",
+    every: float = 0.05,
+) -> T:
+    """Ask every so often until the answer is not None, and return it; fail after `within` seconds."""
+    deadline = asyncio.get_running_loop().time() + within
+    while (answer := await ask()) is None:
         if asyncio.get_running_loop().time() > deadline:
-            raise AssertionError(f"not true within {timeout} s; the last value was {value!r}")
+            raise AssertionError(f"{what} was not met within {within} s")
         await asyncio.sleep(every)
+    return answer
