@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from orchestrator.api import Parts, create_api
 from orchestrator.api.server import ApiServer, bind, check_listen
 from orchestrator.coordinator import Coordinator
 from orchestrator.deadletters import DeadLetterBox
-from orchestrator.intake import Content
+from orchestrator.intake import Content, TelemetryDone
 from orchestrator.metrics import Metrics
 from orchestrator.settings import Settings
 from orchestrator.store.reader import SqliteReader
 from orchestrator.store.sqlite import SqliteStore
+from orchestrator.telemetry import TelemetryExporter, telemetry_from_environment
 from orchestrator.topology import coordinator_declarations
 from orchestrator.world import SystemWorld
 from runtime.bus.amqp import AmqpBus
@@ -54,8 +55,8 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         closing.push_async_callback(reader.close)
         listener = bind(host, port)
         closing.callback(listener.close)
-        metrics = Metrics()
-        coordinator = Coordinator(settings, topology, store, bus, SystemWorld(), metrics)
+        metrics, world = Metrics(), SystemWorld()
+        coordinator = Coordinator(settings, topology, store, bus, world, metrics)
         life = _Life(coordinator, bus, settings)
         parts = Parts(
             settings=settings,
@@ -73,7 +74,10 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
             place(settings.amqp_url),
             settings.namespace,
         )
-        await life.live(api, stop or asyncio.Event())
+        telemetry = telemetry_from_environment(
+            settings, store, reader, lambda cursor: life.submit(TelemetryDone(cursor)), world.now
+        )
+        await life.live(api, telemetry, stop or asyncio.Event())
 
 
 class _Life:
@@ -85,20 +89,23 @@ class _Life:
         self._settings = settings
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def live(self, api: ApiServer, stop: asyncio.Event) -> None:
-        """Start everything, wait for a reason to end, and end it: first the API, which needs the loop."""
+    async def live(self, api: ApiServer, telemetry: TelemetryExporter | None, stop: asyncio.Event) -> None:
+        """Start everything, wait for a reason to end, and end it: first what needs the loop."""
         await api.start()
         connecting = asyncio.create_task(self._bus.start(), name="connect to the broker")
         try:
             await self._coordinator.start()
             running = asyncio.create_task(self._coordinator.run(), name="coordinator")
             running.add_done_callback(lambda _: self._end())
-            with _signals(stop):
-                await _first(running, asyncio.create_task(stop.wait()), asyncio.create_task(api.wait()))
-            if not running.done() and not stop.is_set():
-                raise InternalError("the API's server ended by itself", hint="start the coordinator again")
-            log.info("the coordinator stops")
-            await api.stop()
+            async with _exporting(telemetry):
+                with _signals(stop):
+                    await _first(running, asyncio.create_task(stop.wait()), asyncio.create_task(api.wait()))
+                if not running.done() and not stop.is_set():
+                    raise InternalError(
+                        "the API's server ended by itself", hint="start the coordinator again"
+                    )
+                log.info("the coordinator stops")
+                await api.stop()
             self._coordinator.stop()
             await running
         finally:
@@ -136,6 +143,21 @@ async def _first(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks[1:]:
         task.cancel()
     await asyncio.gather(*tasks[1:], return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _exporting(telemetry: TelemetryExporter | None) -> AsyncIterator[None]:
+    """Export spans meanwhile, if they are wanted; at the end those that are left, within seconds."""
+    if telemetry is None:
+        yield
+        return
+    task = asyncio.create_task(telemetry.run(), name="telemetry")
+    try:
+        yield
+    finally:
+        await telemetry.stop()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.contextmanager

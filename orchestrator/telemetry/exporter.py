@@ -26,8 +26,7 @@ PAGE: Final = 1_000
 """Most facts read at once, and so the most spans in one export."""
 MOST_RUNS: Final = 10_000
 """Most live runs whose folded state is kept at hand; others are folded anew when they move."""
-POLL: Final = 0.5  # seconds; only in case nobody calls `notify`
-LINGER: Final = 0.1  # seconds; lets the spans of a burst leave together
+POLL: Final = 0.5  # seconds; long enough for the spans of a burst to leave together
 FIRST_RETRY: Final = 1.0  # seconds
 LONGEST_RETRY: Final = 30.0  # seconds
 LOOK_BACK: Final[Micros] = 3_600_000_000
@@ -63,7 +62,7 @@ class Sender(Protocol):
 
 
 class TelemetryExporter:
-    """`run` until `stop`; `notify` after commits.
+    """`run` until `stop`.
 
     `done(cursor)` has the cursor committed and returns after that. Nothing that goes wrong here leaves `run`.
     """
@@ -83,16 +82,11 @@ class TelemetryExporter:
         self._sender = sender
         self._done = done
         self._now = now
-        self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()
         self._finished.set()
         self._cursor = -1  # not read yet
         self._trouble = ""
-
-    def notify(self) -> None:
-        """There may be new facts. Cheap; from the event loop only."""
-        self._wake.set()
 
     async def run(self) -> None:
         """Export until `stop`; then once more what is there, and return."""
@@ -112,14 +106,13 @@ class TelemetryExporter:
                 if not busy:
                     if last:
                         return
-                    await self._wait()
+                    await self._sleep(POLL)
         finally:
             self._finished.set()
 
     async def stop(self, within: float = 3.0) -> None:
         """Let `run` export what is left, for `within` seconds at most; the rest leaves at the next start."""
         self._stopping.set()
-        self._wake.set()
         try:
             async with asyncio.timeout(within):
                 await self._finished.wait()
@@ -216,16 +209,6 @@ class TelemetryExporter:
         elif self._trouble and not trouble:
             log.info("telemetry: spans are exported again")
         self._trouble = trouble
-
-    async def _wait(self) -> None:
-        """Until there may be something new."""
-        try:
-            async with asyncio.timeout(POLL):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        self._wake.clear()
-        await self._sleep(LINGER)
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, but not past `stop`."""

@@ -206,9 +206,8 @@ class AgentProcess(Process):
     async def start(self, *, failpoint: str = "", env: Mapping[str, str] | None = None) -> Self:
         """Start it and wait until it takes commands."""
         self.spawn(failpoint=failpoint, env=env)
-        await self._until_ready(
-            lambda: self._stage.has_consumer(self._stage.topology.agent_queue(self.agent))
-        )
+        own, *_ = self.queues
+        await self._until_ready(lambda: self._stage.has_consumer(own), may_die=bool(failpoint))
         return self
 
 

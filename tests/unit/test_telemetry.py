@@ -480,21 +480,21 @@ def backend() -> Backend:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits for long."""
-    for name in ("FIRST_RETRY", "LONGEST_RETRY", "POLL", "LINGER"):
+    for name in ("FIRST_RETRY", "LONGEST_RETRY", "POLL"):
         monkeypatch.setattr(exporter_module, name, 0.01)
 
 
 @asynccontextmanager
 async def exporting(
     history: History, backend: Backend, *, now: int = 5_000, done: Callable[[int], Any] | None = None
-) -> AsyncIterator[TelemetryExporter]:
+) -> AsyncIterator[None]:
     """An exporter that runs, and is stopped in the end."""
     exporter = TelemetryExporter(
         history, history, Projection(Origin()), backend, done or history.done, lambda: now
     )
     task = asyncio.create_task(exporter.run())
     try:
-        yield exporter
+        yield
     finally:
         await exporter.stop()
         await task
@@ -502,12 +502,10 @@ async def exporting(
 
 async def test_spans_leave_once_and_in_order(history: History, backend: Backend) -> None:
     """What has ended leaves; the cursor behind it is committed; nothing leaves twice."""
-    async with exporting(history, backend) as exporter:
+    async with exporting(history, backend):
         history.add(head(), STEP_A)
-        exporter.notify()
         await until(lambda: history.cursor == 4)
         history.add(head(), STEP_B)
-        exporter.notify()
         await until(lambda: history.cursor == 6)
     assert backend.names == ["step a", "step b", "run release-web"]
     assert history.loads == 1
@@ -576,10 +574,9 @@ async def test_the_next_batch_waits_for_the_cursor(
         await committed.wait()
         await history.done(cursor)
 
-    async with exporting(history, backend, done=slow) as exporter:
+    async with exporting(history, backend, done=slow):
         await until(lambda: len(backend.batches) == 1)
         for _ in range(20):
-            exporter.notify()
             await asyncio.sleep(0)
         assert backend.names == ["step a"]
         committed.set()
@@ -628,10 +625,9 @@ async def test_what_is_ignored_after_the_end_costs_nothing(history: History, bac
     late = ResultIgnored(
         at=9_000, step="a", host_index=0, command_id="c", status="failed", agent="web-1", why="late"
     )
-    async with exporting(history, backend) as exporter:
+    async with exporting(history, backend):
         await until(lambda: history.cursor == 6)
         history.add(head(), [late])
-        exporter.notify()
     assert history.loads == 1
     assert len(backend.names) == 3
 
@@ -668,7 +664,6 @@ async def test_spans_arrive_over_otlp_as_they_were_made(receiver: OtlpReceiver, 
             RunEnded(at=2_000, status=RunStatus.FAILED),
         ],
     )
-    exporter.notify()
     step, root = await asyncio.to_thread(receiver.wait_for, lambda spans: len(spans) == 2)
     await exporter.stop()
     await task
