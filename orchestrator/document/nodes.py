@@ -72,7 +72,7 @@ class Node:
             return self.line, self.column
         if self.raw.startswith("|"):
             return self._in_block(offset)
-        if "\n" in self.raw or self.raw.startswith(">"):
+        if "\n" in self.raw or self.raw.startswith((">", "!")):
             return self.line, self.column
         return self.line, self.column + _raw_offset(self.raw, offset)
 
