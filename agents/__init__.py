@@ -1,4 +1,4 @@
-"""What runs on a managed host: the agent, its journal, its built-in actions, and the SDK for actions of one's own."""
+"""What runs on a managed host: the agent, its journal, its built-ins, and the SDK for one's own actions."""
 
 from agents.context import Context
 from agents.sdk import ActionError, Agent

@@ -68,7 +68,7 @@ def _body(identity: Identity, command: Command, outcome: Outcome, about: str) ->
 
 
 def output_of(value: Any) -> msgspec.Raw | None:
-    """What an action returned, as JSON; raise `ActionError` `output_too_large` or `bad_output` where it is not."""
+    """What an action returned, as JSON; else `ActionError` `output_too_large` or `bad_output`."""
     if value is None:
         return None
     try:
@@ -78,7 +78,7 @@ def output_of(value: Any) -> msgspec.Raw | None:
     if len(body) > MAX_OUTPUT_BYTES:
         raise ActionError(
             "output_too_large",
-            f"the output has {len(body)} bytes, more than {MAX_OUTPUT_BYTES}; put it elsewhere and return a reference",
+            f"the output has {len(body)} bytes, more than {MAX_OUTPUT_BYTES}; return a reference instead",
             retryable=False,
         )
     return msgspec.Raw(body)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from agents.jobs import NoTelemetry, Telemetry
 from agents.journal import Journal
 from agents.loading import load_actions
 from agents.runtime import AgentRuntime
@@ -23,6 +24,7 @@ from agents.settings import Settings, declarations
 from runtime.bus.amqp import AmqpBus
 from runtime.lock import StateLock
 from runtime.logs import set_up_logging
+from runtime.otlp import tracer_provider
 from runtime.service import run
 from schemas.errors import BatonError, Conflict, InvalidInput, Unreachable
 from schemas.names import Topology, check_name
@@ -67,8 +69,16 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help="classic serves fleets of thousands (BATON_AGENT_QUEUE_TYPE)")  # fmt: skip
     add("--concurrency", metavar="N", default=environment.get("BATON_AGENT_CONCURRENCY") or "16",
         help="actions that run at once; default 16 (BATON_AGENT_CONCURRENCY)")  # fmt: skip
-    add("--label", metavar="K=V", action="append", default=[], help="what a workflow may select by; repeatable")
-    add("--pool", metavar="POOL", action="append", default=[], help="compete for this pool's work; repeatable")
+    add(
+        "--label",
+        metavar="K=V",
+        action="append",
+        default=[],
+        help="what a workflow may select by; repeatable",
+    )
+    add(
+        "--pool", metavar="POOL", action="append", default=[], help="compete for this pool's work; repeatable"
+    )
     add("--module", metavar="FILE.py", action="append", type=Path, default=[],
         help="a Python file with actions; repeatable")  # fmt: skip
     add("--program", metavar="NAME=PATH", action="append", default=[],
@@ -101,13 +111,17 @@ def _pair(text: str, flag: str) -> tuple[str, str]:
 def _program(text: str) -> tuple[str, Path]:
     name, path = _pair(text, "--program")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,126}", name):
-        raise InvalidInput(f"'{name}' is not an action name", code="bad_name", hint="letters, digits, '.', '_', '-'")
+        raise InvalidInput(
+            f"'{name}' is not an action name", code="bad_name", hint="letters, digits, '.', '_', '-'"
+        )
     return name, Path(path)
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 10_000:  # noqa: PLR2004 - a bound far beyond sense
-        raise InvalidInput(f"'{text}' is not a concurrency", code="bad_flag", hint="give a number from 1 to 10000")
+        raise InvalidInput(
+            f"'{text}' is not a concurrency", code="bad_flag", hint="give a number from 1 to 10000"
+        )
     return int(text)
 
 
@@ -138,7 +152,8 @@ def _run(settings: Settings, actions: dict[str, Action], url: str) -> int:
 
 async def _serve(settings: Settings, actions: dict[str, Action], url: str, journal: Path) -> None:
     bus = AmqpBus(url, declarations(settings), name=f"baton-agent {settings.name}")
-    runtime = AgentRuntime(settings, actions, bus, Journal(journal))
+    telemetry = _telemetry(settings)
+    runtime = AgentRuntime(settings, actions, bus, Journal(journal), telemetry)
     stop = asyncio.Event()
 
     def stopped() -> None:
@@ -149,4 +164,25 @@ async def _serve(settings: Settings, actions: dict[str, Action], url: str, journ
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped)
-    await runtime.run(stop)
+    try:
+        await runtime.run(stop)
+    finally:
+        await telemetry.shut_down()
+
+
+def _telemetry(settings: Settings) -> Telemetry:
+    """Telemetry, where an endpoint is set; else OpenTelemetry is not even imported."""
+    provider = tracer_provider(
+        "baton-agent",
+        {
+            "service.namespace": settings.topology.namespace,
+            "service.instance.id": settings.name,
+            "service.version": settings.version,
+            "host.name": socket.gethostname(),
+        },
+    )
+    if provider is None:
+        return NoTelemetry()
+    from agents.telemetry import Spans
+
+    return Spans(provider, settings)

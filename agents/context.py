@@ -14,7 +14,7 @@ from schemas.messages import Command
 __all__ = ["Context", "Stopped"]
 
 
-class Stopped(Exception):  # noqa: N818 - it is not an error: the action was told to stop, and did
+class Stopped(Exception):
     """Raised by `Context.check` in an action that runs in a thread and was told to stop."""
 
 
@@ -88,7 +88,7 @@ class Context:
         keep: int,
         fail_beyond: bool = False,
     ) -> Completed:
-        """Run a program to its end in a process group of its own, killed as a tree when the action is stopped.
+        """Run a program to its end in a process group of its own, killed as a tree if the action is stopped.
 
         `keep`: bytes kept of the tail of each stream; with `fail_beyond`, more output than that kills it.
         """

@@ -65,7 +65,7 @@ def rejected(code: str, message: str, *, retryable: bool = False) -> Outcome:
 
 
 class Taken(NamedTuple):
-    """A message that gets a row in the journal, and what follows once it has: a job to run or a result to send."""
+    """A message that gets a row in the journal, and what follows then: a job to run, or a result to send."""
 
     command: Command
     entry: Entry
@@ -123,7 +123,7 @@ class Intake:
             self._take(command, command.id, None, answer(self.workshop.identity, command, outcome))
 
     def _question(self, command: Command, about: str) -> None:
-        """A query or a cancel. What was never seen here becomes a tombstone: if it comes, it will not start."""
+        """A query or a cancel. What was never seen becomes a tombstone: should it come, it will not start."""
         job = self.jobs.get(about)
         if job is None:
             never = Outcome(ResultStatus.NEVER_SEEN, finished_at=self.now)
@@ -170,5 +170,3 @@ def _traceparent(delivery: Delivery) -> str:
     if isinstance(value, bytes):
         value = value.decode("ascii", "replace")
     return value if isinstance(value, str) and len(value) <= MAX_TRACEPARENT_CHARS else ""
-
-

@@ -1,8 +1,6 @@
-"""Running actions: a queue, a limit on how many at once, timeouts, cancelling, and the word on how each ended."""
+"""Running actions: a queue, a limit on how many at once, timeouts, cancelling, and how each ended."""
 
 import asyncio
-import contextvars
-import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +12,7 @@ from agents.answers import Outcome, error_info, failure, output_of
 from agents.context import Context, Stopped
 from agents.limits import Limits
 from agents.sdk import Body, TimedOut
+from agents.threads import in_thread
 from runtime.failpoint import failpoint
 from schemas.messages import Command, ErrorInfo, ResultStatus
 
@@ -63,6 +62,9 @@ class Telemetry(Protocol):
     def attempt(self, job: Job) -> AbstractContextManager[Finish]:
         """A context to run the attempt in; it gives a function to call with the outcome."""
 
+    async def shut_down(self) -> None:
+        """Tell what is left to tell."""
+
 
 class NoTelemetry:
     """Telemetry that is off."""
@@ -70,6 +72,9 @@ class NoTelemetry:
     def attempt(self, job: Job) -> AbstractContextManager[Finish]:  # noqa: ARG002
         """See the protocol."""
         return _NOTHING
+
+    async def shut_down(self) -> None:
+        """See the protocol."""
 
 
 def _ignore(_: Outcome) -> None:
@@ -95,11 +100,9 @@ class RunnerEvents(Protocol):
 class Runner:
     """Runs at most `concurrency` jobs at a time, the others wait in order."""
 
-    def __init__(
-        self, events: RunnerEvents, concurrency: int, limits: Limits, telemetry: Telemetry | None = None
-    ) -> None:
+    def __init__(self, events: RunnerEvents, concurrency: int, limits: Limits, telemetry: Telemetry) -> None:
         self._events = events
-        self._telemetry = telemetry or NoTelemetry()
+        self._telemetry = telemetry
         self._concurrency = concurrency
         self._limits = limits
         self._queue: deque[Job] = deque()
@@ -175,8 +178,10 @@ class Runner:
 
     def _abandon(self, job: Job) -> None:
         """A job was told to stop and did not: nobody knows what it still does (rule 7)."""
-        error = error_info("not_stoppable", "the action was told to stop and goes on; its outcome is not known")
-        self._end(job, Outcome(ResultStatus.UNKNOWN, None, error, job.started_at, None, job.context.log_tail()))
+        error = error_info("not_stoppable", "it was told to stop but goes on; nobody knows its outcome")
+        self._end(
+            job, Outcome(ResultStatus.UNKNOWN, None, error, job.started_at, None, job.context.log_tail())
+        )
 
     def _end(self, job: Job, outcome: Outcome) -> None:
         if job.ended:
@@ -206,7 +211,7 @@ class Runner:
         job.timers["tell"] = loop.call_later(self._limits.heartbeat, self._heartbeat, job)
 
     def report(self, job: Job, data: Any) -> None:
-        """Take progress that an action reports: told soon if it is a while since the last, else with the next."""
+        """Take what an action reports: told at once if it is a while since the last, else a little later."""
         job.progress = data
         if not job.announced or job.ended:
             return
@@ -219,7 +224,7 @@ class Runner:
     # the end
 
     async def close(self, grace: float) -> None:
-        """Start nothing more; give what runs `grace` seconds, then stop it. Queued jobs stay in the journal."""
+        """Start nothing more; give what runs `grace` seconds, then stop it. What waits stays journaled."""
         self._closed = True
         try:
             async with asyncio.timeout(grace):
@@ -257,7 +262,7 @@ async def _attempt(job: Job) -> Outcome:
 
 
 def _stopped(job: Job, cause: Cause, started_at: datetime | None) -> Outcome:
-    """The outcome of a job that was stopped; `started_at` is None if it never started (rule 4 needs to know)."""
+    """The outcome of a job that was stopped; `started_at` is None if it never started (rule 4 asks)."""
     if cause is Cause.TIMEOUT:
         error = error_info("timed_out", f"it ran longer than {job.command.timeout:g} s and was killed")
         status = ResultStatus.TIMED_OUT
@@ -274,37 +279,8 @@ async def _call(job: Job) -> Any:
     function = job.body.function
     if job.body.is_async:
         return await function(job.context, **job.arguments)
-    return await _in_thread(lambda: function(job.context, **job.arguments))
-
-
-async def _in_thread(call: Callable[[], Any]) -> Any:
-    """Run a plain function in a thread of its own. A thread cannot be killed: a cancellation waits for its end."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
-    carried = contextvars.copy_context()
-
-    def settle(value: Any, error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(value)
-        else:
-            done.set_exception(error)
-
-    def work() -> None:
-        value: Any = None
-        error: BaseException | None = None
-        try:
-            value = carried.run(call)
-        except StopIteration as raised:  # no future can hold it
-            error = RuntimeError(f"the action raised StopIteration: {raised}")
-        except BaseException as raised:  # noqa: BLE001 - it is raised where the action was called
-            error = raised
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, value, error)
-
-    threading.Thread(target=work, name="action", daemon=True).start()  # a daemon cannot hold up the agent's end
+    done = in_thread(lambda: function(job.context, **job.arguments))
     try:
         return await asyncio.shield(done)
     except asyncio.CancelledError:
-        return await done
+        return await done  # no thread can be killed: it was told to stop, and this waits until it has

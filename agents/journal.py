@@ -28,7 +28,7 @@ State = Literal["received", "started", "finished", "published"]
 
 
 class Entry(NamedTuple):
-    """A command to journal for the first time. One that is answered at once comes `finished`, with its result.
+    """A command that the journal may not know. One answered at once comes `finished`, with its result.
 
     `tombstone`: nobody ever sent it here, and if it comes it must not start.
     """

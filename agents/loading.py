@@ -47,7 +47,9 @@ def _module_actions(path: Path) -> dict[str, Action]:
     spec = importlib.util.spec_from_file_location(f"baton_module_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise InvalidInput(
-            f"{path} is not a Python file", code="bad_module", hint="give a path that ends in .py: --module FILE.py"
+            f"{path} is not a Python file",
+            code="bad_module",
+            hint="give a path that ends in .py: --module FILE.py",
         )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and type hints look themselves up

@@ -2,7 +2,7 @@
 
 A program and its children share a process group, so one signal reaches them all. A child that leaves the
 group (a daemon) still carries `BATON_COMMAND_ID` in its environment, by which it is found on Linux when its
-command is stopped. A program that ends by itself may leave a daemon behind: that is how actions start services.
+command is stopped. A program that ends by itself may leave a daemon behind: so actions start services.
 """
 
 import asyncio
@@ -126,8 +126,6 @@ class Processes:
         """Start the program. A cancellation meanwhile kills it before it is passed on."""
         if not argv:
             raise ActionError("bad_arguments", "argv is empty", retryable=False, details={"field": "argv"})
-        if cwd is not None and not Path(cwd).is_dir():
-            raise ActionError("not_found", f"the directory {cwd} does not exist", retryable=False)
         pipe = asyncio.subprocess.PIPE
         starting = asyncio.ensure_future(
             asyncio.create_subprocess_exec(
@@ -139,8 +137,8 @@ class Processes:
         except asyncio.CancelledError:
             await _finish(_kill_started(starting, env[COOKIE]))
             raise
-        except FileNotFoundError:
-            raise ActionError("not_found", f"the program {argv[0]} was not found", retryable=False) from None
+        except (FileNotFoundError, NotADirectoryError):
+            raise ActionError("not_found", _what_is_missing(argv[0], cwd), retryable=False) from None
         except (OSError, ValueError) as error:
             raise ActionError("not_executable", f"{argv[0]}: {error}", retryable=False) from None
 
@@ -171,6 +169,12 @@ class Processes:
         if self._guard is not None:
             with self._guard:  # closes its input, which ends it, and waits
                 self._guard = None
+
+
+def _what_is_missing(program: str, cwd: str | None) -> str:
+    if cwd is not None and not Path(cwd).is_dir():
+        return f"the directory {cwd} does not exist"
+    return f"the program {program} was not found"
 
 
 def _start_guard() -> subprocess.Popen[bytes]:
@@ -257,14 +261,14 @@ async def kill_tree(group: int, cookie: str) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + TERM_GRACE
     _signal_group(group, signal.SIGTERM)
-    while _signal_group(group, 0) and loop.time() < deadline:
+    while _signal_group(group, 0) and loop.time() < deadline:  # noqa: ASYNC110 - nothing tells of its end
         await asyncio.sleep(_POLL)
     _signal_group(group, signal.SIGKILL)
     await kill_marked([cookie])
 
 
 async def kill_marked(cookies: Iterable[str]) -> None:
-    """SIGKILL every process started for one of these commands, its daemons included (Linux; elsewhere nothing)."""
+    """SIGKILL every process started for one of these commands, daemons included. Linux; elsewhere nothing."""
     marks = frozenset(f"{COOKIE}={cookie}".encode() for cookie in cookies)
     for _ in range(_STRAY_ROUNDS):
         strays = await asyncio.to_thread(_marked, marks)
@@ -277,7 +281,7 @@ async def kill_marked(cookies: Iterable[str]) -> None:
 
 
 def _marked(marks: frozenset[bytes]) -> list[int]:
-    """Processes whose environment has one of `marks`; those of other users cannot be read and are not ours."""
+    """Processes whose environment has one of `marks`; what may not be read is not ours."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/environ"):
         try:

@@ -26,14 +26,18 @@ def program_action(name: str, path: Path) -> Action:
         if done.exit_code != 0:
             last = done.stderr.text().strip()[-1000:]
             raise ActionError(
-                "exit_code", f"{path.name} ended with {done.exit_code}: {last}", details={"exit_code": done.exit_code}
+                "exit_code",
+                f"{path.name} ended with {done.exit_code}: {last}",
+                details={"exit_code": done.exit_code},
             )
         printed = done.stdout.raw().strip()
         try:
             return decode(printed, object) if printed else None
         except Malformed as error:
             raise ActionError(
-                "bad_output", f"{path.name} printed something that is not JSON: {error.message}", retryable=False
+                "bad_output",
+                f"{path.name} printed something that is not JSON: {error.message}",
+                retryable=False,
             ) from None
 
     return Action(name, Body(run), description=f"The program {path.name}.")

@@ -25,7 +25,7 @@ class Outgoing(NamedTuple):
 
 
 class Publisher:
-    """A task of its own: nothing else waits for the broker. `on_confirmed` gets the `settles` of each batch."""
+    """A task of its own, so that nothing else waits for the broker. `on_confirmed` gets what is settled."""
 
     def __init__(self, bus: Bus, limits: Limits, on_confirmed: Callable[[Sequence[str]], None]) -> None:
         self._bus = bus

@@ -1,7 +1,9 @@
-"""What a restart makes of the journal. Each state has one honest continuation (rule 7):
+"""What a restart makes of the journal.
+
+Each state has one honest continuation (rule 7):
 
 - `finished`: the result is published again; whoever had it already drops it.
-- `started`: a non-idempotent action was lost; nobody knows whether it took effect. It is `unknown`, never run again.
+- `started`: a non-idempotent action was lost. Nobody knows whether it took effect: `unknown`, never rerun.
 - `received`, not idempotent: it certainly did not start. It is run now, or refused as `expired`.
 - `received`, idempotent: it may have run. It is run (again) as long as its attempt could still be running;
   past that it is `unknown`, because to call it expired would deny an effect that it may have had.
@@ -60,7 +62,9 @@ def _taken_before(command: Command, traceparent: str, workshop: Workshop, now: d
     if isinstance(made, Outcome):
         return made  # the agent came back without the action
     if not made.idempotent:
-        return made if now <= command.expires_at else rejected("expired", "the agent was down", retryable=True)
+        return (
+            made if now <= command.expires_at else rejected("expired", "the agent was down", retryable=True)
+        )
     if now <= command.expires_at + timedelta(seconds=command.timeout):
         return made
     return _lost(None)
@@ -68,4 +72,6 @@ def _taken_before(command: Command, traceparent: str, workshop: Workshop, now: d
 
 def _lost(started_at: Micros | None) -> Outcome:
     error = error_info("lost", "the agent was stopped while it ran; whether it took effect is not known")
-    return Outcome(ResultStatus.UNKNOWN, None, error, to_datetime(started_at) if started_at is not None else None)
+    return Outcome(
+        ResultStatus.UNKNOWN, None, error, to_datetime(started_at) if started_at is not None else None
+    )

@@ -50,7 +50,7 @@ class _Round(NamedTuple):
 
 
 class AgentRuntime:
-    """One agent, from its start to its stop. `run` is its life; the public methods below it are the runner's."""
+    """One agent, from its start to its stop. `run` is its life; the runner calls `claimed` to `ended`."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class AgentRuntime:
         actions: dict[str, Action],
         bus: Bus,
         journal: Journal,
-        telemetry: Telemetry | None = None,
+        telemetry: Telemetry,
     ) -> None:
         self._settings = settings
         self._limits = settings.limits
@@ -84,7 +84,7 @@ class AgentRuntime:
     # its life
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, then end in order. Raises what makes going on impossible (a full disk)."""
+        """Serve until `stop` is set, then end in order. Raises what makes going on impossible (full disk)."""
         tasks: list[asyncio.Task[None]] = []
         await self._journal.open()
         try:
@@ -164,9 +164,8 @@ class AgentRuntime:
     async def _prune(self) -> None:
         """Keep the journal within its bounds."""
         while True:
-            while await self._journal.prune(from_datetime(datetime.now(UTC)), self._limits):
-                await asyncio.sleep(0)
-            await asyncio.sleep(self._limits.prune_interval)
+            pruned = await self._journal.prune(from_datetime(datetime.now(UTC)), self._limits)
+            await asyncio.sleep(0 if pruned else self._limits.prune_interval)
 
     # the loop
 
@@ -220,13 +219,23 @@ class AgentRuntime:
 
     async def _settle(self, round_: _Round, known: dict[int, Known]) -> None:
         """Do what had to wait for the journal."""
-        intake = round_.intake
+        await self._settle_intake(round_.intake, known)
+        for job in round_.claimed:
+            self._runner.begin(job)
+        if round_.ended:
+            failpoint("agent.after_result_journal")
+        for job, body in round_.ended:
+            del self._jobs[job.command.id]
+            self._publish(job.command.reply_to, body, settles=job.command.id)
+        if round_.batch.published:
+            failpoint("agent.after_confirm")
+
+    async def _settle_intake(self, intake: Intake, known: dict[int, Known]) -> None:
         if intake.taken:
             failpoint("agent.after_journal")
         if intake.accepted:
             await self._bus.ack(intake.accepted)
-        if intake.refused:
-            self._refuse(intake.refused)
+        self._refuse(intake.refused)
         for place, taken in enumerate(intake.taken):
             if place in known:
                 self._repeat(taken, known[place])
@@ -238,15 +247,6 @@ class AgentRuntime:
             self.noted(job, status)
         for job in intake.cancels:
             self._runner.stop(job, Cause.CANCEL)
-        for job in round_.claimed:
-            self._runner.begin(job)
-        if round_.ended:
-            failpoint("agent.after_result_journal")
-        for job, body in round_.ended:
-            del self._jobs[job.command.id]
-            self._publish(job.command.reply_to, body, settles=job.command.id)
-        if round_.batch.published:
-            failpoint("agent.after_confirm")
 
     def _submit(self, job: Job) -> None:
         loop = asyncio.get_running_loop()

@@ -29,15 +29,13 @@ class ActionError(BatonError):
     `retryable=False` says that another attempt would fail the same way (rule 2). `details` is any JSON value.
     """
 
-    def __init__(
-        self, code: str, message: str = "", *, retryable: bool = True, details: Any = None
-    ) -> None:
+    def __init__(self, code: str, message: str = "", *, retryable: bool = True, details: Any = None) -> None:
         super().__init__(message or code, code=code, details=details)
         self.retryable = retryable
 
 
 class TimedOut(ActionError):
-    """A limit that the action itself keeps was reached and its work was stopped: the result is `timed_out`."""
+    """A limit that the action itself keeps was reached and its work stopped: the result is `timed_out`."""
 
 
 class BadArguments(ActionError):
@@ -71,7 +69,7 @@ class Body:
         """JSON Schema of the arguments; references stay inside it."""
         if self.shape is None:
             return {"type": "object"}
-        (_, ), components = msgspec.json.schema_components([self.shape], ref_template="#/$defs/{name}")
+        (_,), components = msgspec.json.schema_components([self.shape], ref_template="#/$defs/{name}")
         schema: dict[str, Any] = components.pop(self.shape.__name__)
         schema.pop("title", None)
         if components:
@@ -96,7 +94,7 @@ class Action:
         return self.body.function(*args, **kwargs)
 
     def compensate(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorator: `function` runs when a `compensate` command names this action; its arguments are its own."""
+        """Decorator: `function`, with its own arguments, runs when a `compensate` command names this action."""
         self.undo = Body(function)
         return function
 
@@ -136,7 +134,7 @@ class Agent:
         """Decorator that makes a function an action.
 
         `idempotent`: after a crash it is simply run again; otherwise its outcome is reported as unknown. A
-        function of the arguments may decide. `compensate`: what undoes it, if that is not an action of its own.
+        function of the arguments may decide. `compensate`: what undoes it, if that is no action of its own.
         """
         if not _NAME.fullmatch(name):
             raise InvalidInput(
@@ -157,12 +155,14 @@ class Agent:
 
 
 def _shape_of(function: Callable[..., Any]) -> type[msgspec.Struct] | None:
-    """A struct with a field for each argument after the context; None for a function that takes `**anything`."""
+    """A struct with a field for each argument after the context; None for one that takes `**anything`."""
     parameters = list(inspect.signature(function).parameters.values())
     name = getattr(function, "__qualname__", "action")
     if not parameters:
         raise InvalidInput(
-            f"{name} takes no context", code="bad_action", hint="write async def f(ctx, ...): the first is the Context"
+            f"{name} takes no context",
+            code="bad_action",
+            hint="write async def f(ctx, ...): the first is the Context",
         )
     hints = typing.get_type_hints(function, include_extras=True)
     fields: list[tuple[str, Any, Any]] = []
@@ -171,12 +171,16 @@ def _shape_of(function: Callable[..., Any]) -> type[msgspec.Struct] | None:
             return None
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise InvalidInput(
-                f"{name} takes '{parameter}'", code="bad_action", hint="give every argument of an action a name"
+                f"{name} takes '{parameter}'",
+                code="bad_action",
+                hint="give every argument of an action a name",
             )
         default = parameter.default
         if default is parameter.empty:
             default = msgspec.NODEFAULT
-        elif default.__class__.__hash__ is None:  # a list, a dict: msgspec wants a factory, not the thing itself
+        elif (
+            default.__class__.__hash__ is None
+        ):  # a list, a dict: msgspec wants a factory, not the thing itself
             default = msgspec.field(default_factory=functools.partial(copy.copy, default))
         fields.append((parameter.name, hints.get(parameter.name, Any), default))
     return msgspec.defstruct(

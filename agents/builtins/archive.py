@@ -30,7 +30,14 @@ MARKER: Final = ".baton-unpacked"
 """File in an unpacked directory that says from what, so that a repetition knows its own work."""
 
 _CHUNK: Final = 256 * 1024
-_BROKEN: Final = (tarfile.TarError, zipfile.BadZipFile, BadGzipFile, zlib.error, EOFError, NotImplementedError)
+_BROKEN: Final = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    BadGzipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+)
 
 
 class Unpacked(Struct, frozen=True):
@@ -57,9 +64,10 @@ class _Entry(NamedTuple):
 def unpack(ctx: Context, archive: str, to: str) -> Unpacked:
     """Unpack a tar, tar.gz or zip file into the new directory `to`, whole or not at all.
 
-    It is unpacked beside `to` and renamed. If `to` was unpacked from the same archive before, nothing is done;
-    any other `to` that is not an empty directory is refused with `exists`. Refused with `unsafe_archive`: names that are absolute,
-    climb out or come twice, links, devices, set-user-id and set-group-id files, more than 100,000 entries, more than 8 GiB.
+    It is unpacked beside `to` and renamed. If `to` was unpacked from the same archive before, nothing is
+    done; any other `to` that is not an empty directory is refused with `exists`. Refused with
+    `unsafe_archive`: names that are absolute, climb out or come twice, links, devices, set-user-id and
+    set-group-id files, more than 100,000 entries, more than 8 GiB.
 
     Idempotent: yes. Undo: `file.remove` of `path` with `recursive: true`.
     """
@@ -76,7 +84,9 @@ def unpack(ctx: Context, archive: str, to: str) -> Unpacked:
 
 def _done_before(target: Path, digest: str) -> _Marker | None:
     """The marker of the same work done before; None if `target` is free; anything else is refused."""
-    if not os.path.lexists(target) or (target.is_dir() and not target.is_symlink() and not any(target.iterdir())):
+    if not os.path.lexists(target) or (
+        target.is_dir() and not target.is_symlink() and not any(target.iterdir())
+    ):
         return None
     try:
         marker = msgspec.json.decode((target / MARKER).read_bytes(), type=_Marker)
@@ -97,7 +107,7 @@ def _unpack_beside(ctx: Context, source: Path, target: Path, digest: str) -> int
         with source.open("rb") as stream:
             files = _extract(ctx, _entries(stream), part)
         (part / MARKER).write_bytes(msgspec.json.encode(_Marker(digest, files)))
-        os.sync()  # the marker must not be on disk without what it vouches for; one call is cheaper than one per file
+        os.sync()  # the marker must not be on disk without what it vouches for
         part.rename(target)
     except _BROKEN as error:
         raise ActionError("bad_archive", f"{source}: {error}", retryable=False) from None
@@ -126,7 +136,7 @@ def _extract(ctx: Context, entries: Iterator[_Entry], root: Path) -> int:
 
 
 def _write(ctx: Context, entry: _Entry, path: Path, limit: int) -> int:
-    """Write one file of at most `limit` bytes; return its size. Sizes that an archive claims are not believed."""
+    """Write one file of at most `limit` bytes; return its size, whatever the archive claimed it to be."""
     assert entry.content is not None  # noqa: S101 - directories were told apart before
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -200,7 +210,7 @@ def _zip_entries(stream: BinaryIO) -> Iterator[_Entry]:
 
 
 class _Bounded(io.RawIOBase):
-    """A stream that refuses to be read past the unpacked limit, or in pieces as large as only an attack has."""
+    """A stream that refuses to be read past the unpacked limit, or in pieces that only an attack has."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream

@@ -26,7 +26,7 @@ class Ran(Struct, frozen=True):
 
 
 @agent.action("exec.run")
-async def run(  # noqa: PLR0913 - these are the arguments a workflow's author writes
+async def run(
     ctx: Context,
     argv: Annotated[list[str], Meta(min_length=1)],
     cwd: str | None = None,
@@ -37,9 +37,9 @@ async def run(  # noqa: PLR0913 - these are the arguments a workflow's author wr
 ) -> Ran:
     """Run a program, given as a list; no shell takes it apart.
 
-    `env` adds to the agent's environment, `cwd` defaults to the agent's directory. An exit code outside `ok_codes` fails the
-    step with `exit_code`. Past `timeout` (seconds, or text such as `30s`) its whole tree is killed and the
-    step has timed out.
+    `env` adds to the agent's environment, `cwd` defaults to the agent's directory. An exit code outside
+    `ok_codes` fails the step with `exit_code`. Past `timeout` (seconds, or text such as `30s`) its whole tree
+    is killed and the step has timed out.
 
     Idempotent: no, as nobody can know what a program does; a step says `idempotent: true` where it is so.
     Undo: whatever undoes that program, usually another `exec.run`.
@@ -51,7 +51,9 @@ async def run(  # noqa: PLR0913 - these are the arguments a workflow's author wr
         raise TimedOut("timed_out", f"{argv[0]} ran longer than {timeout}") from None
     ctx.printed(done.stdout.raw())
     ctx.printed(done.stderr.raw())
-    ran = Ran(done.exit_code, done.stdout.text(), done.stderr.text(), done.stdout.truncated or done.stderr.truncated)
+    ran = Ran(
+        done.exit_code, done.stdout.text(), done.stderr.text(), done.stdout.truncated or done.stderr.truncated
+    )
     if ran.exit_code not in ok_codes:
         last = (ran.stderr or ran.stdout).strip().rpartition("\n")[2]
         raise ActionError(

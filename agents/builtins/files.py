@@ -44,7 +44,7 @@ def write(ctx: Context, path: str, content: str, mode: str = "0644") -> Written:
     Whoever reads `path` sees the old content or the new one, never half. Missing directories are made. `mode`
     is octal text. A symbolic link at `path` is replaced, not followed.
 
-    Idempotent: yes. Undo: `file.remove` if the file was not there before, else `file.write` with what it held.
+    Idempotent: yes. Undo: `file.remove` if the file is new, else `file.write` with what it held before.
     """
     ctx.check()
     target, bits, data = absolute(path, "path"), octal(mode), content.encode()
@@ -54,7 +54,7 @@ def write(ctx: Context, path: str, content: str, mode: str = "0644") -> Written:
 
 
 @agent.action("file.remove", idempotent=True)
-def remove(ctx: Context, path: str, recursive: bool = False) -> Removed:  # noqa: FBT001, FBT002 - arguments have names
+def remove(ctx: Context, path: str, *, recursive: bool = False) -> Removed:
     """Remove a file; one that is not there is no error. A symbolic link itself is removed, not what it names.
 
     A directory is refused with `is_directory` unless `recursive` is true, and then not right below `/`.
@@ -110,7 +110,7 @@ def replacing(ctx: Context, target: Path, mode: int) -> Iterator[BinaryIO]:
 
 
 def part_of(ctx: Context, target: Path) -> Path:
-    """A name beside `target` to work under: the same for every attempt of one task, so that a repetition cleans up."""
+    """A name beside `target` to work under, the same for every attempt of a task: repeating cleans up."""
     task = f"{ctx.run_id}/{ctx.step}/{ctx.host_index}"
     return target.with_name(f".{target.name[:200]}.{hashlib.sha256(task.encode()).hexdigest()[:12]}.part")
 

@@ -64,8 +64,9 @@ def _repeatable(method: str, **_: Any) -> bool:
 
 
 @agent.action("http.request", idempotent=_repeatable)
-async def request(  # noqa: PLR0913 - these are the arguments a workflow's author writes
+async def request(  # noqa: PLR0913 - the arguments that a workflow's author writes
     ctx: Context,
+    *,
     method: str,
     url: str,
     headers: dict[str, str] = {},  # noqa: B006 - a default for the arguments' schema, never changed
@@ -74,10 +75,10 @@ async def request(  # noqa: PLR0913 - these are the arguments a workflow's autho
     timeout: str | float = _DEFAULT_TIMEOUT,  # noqa: ASYNC109 - a workflow's own limit on the request
     expect: list[int] | None = None,
 ) -> Answer:
-    """Make one HTTP request. `json` (sent as JSON) or `body` (sent as it is), not both. Redirects are not followed.
+    """Make one HTTP request, with `json` (sent as JSON) or `body` (sent as it is). No redirect is followed.
 
-    A status outside `expect` (default: any 2xx) fails with `http_status`, no answer within `timeout` (seconds, or text such as
-    `5s`) with `http_timeout`, no connection with `http_error`.
+    A status outside `expect` (default: any 2xx) fails with `http_status`, no answer within `timeout`
+    (seconds, or text such as `5s`) with `http_timeout`, no connection with `http_error`.
 
     Idempotent: as the method is (GET, HEAD, OPTIONS, PUT, DELETE are; POST and PATCH are not). Undo: the
     request that takes it back, which only the service's author knows.
@@ -87,7 +88,9 @@ async def request(  # noqa: PLR0913 - these are the arguments a workflow's autho
     try:
         async with asyncio.timeout(limit), _client(limit) as client:
             content = body.encode() if body is not None else None
-            async with client.stream(method.upper(), url, headers=sent, json=json, content=content) as response:
+            async with client.stream(
+                method.upper(), url, headers=sent, json=json, content=content
+            ) as response:
                 answer = _answer(response, await _head(response))
     except (TimeoutError, httpx.TimeoutException):
         raise ActionError("http_timeout", f"{method} {url}: no answer within {limit:g} s") from None
@@ -130,7 +133,7 @@ def _answer(response: httpx.Response, head: bytes) -> Answer:
 
 @agent.action("http.download", idempotent=True)
 async def download(ctx: Context, url: str, to: str, sha256: Sha256 | None = None) -> Downloaded:
-    """Download a file: to a temporary file beside `to`, checked, synced, then renamed. Redirects are followed.
+    """Download a file: to a temporary file beside `to`, checked, synced, renamed. Redirects are followed.
 
     With `sha256` given, content that differs fails with `sha256_mismatch` and leaves nothing, and if `to`
     already has that content nothing is downloaded. At most 16 GiB.
@@ -163,13 +166,17 @@ async def _fetch(
     async with client.stream("GET", url, headers=headers, follow_redirects=True) as response:
         if response.status_code != httpx.codes.OK:
             raise ActionError(
-                "http_status", f"GET {url} answered {response.status_code}", details={"status": response.status_code}
+                "http_status",
+                f"GET {url} answered {response.status_code}",
+                details={"status": response.status_code},
             )
         with replacing(ctx, target, 0o644) as stream:
             async for chunk in response.aiter_bytes(_CHUNK):
                 size += len(chunk)
                 if size > MAX_DOWNLOAD_BYTES:
-                    raise ActionError("too_large", f"{url} is larger than {MAX_DOWNLOAD_BYTES} bytes", retryable=False)
+                    raise ActionError(
+                        "too_large", f"{url} is larger than {MAX_DOWNLOAD_BYTES} bytes", retryable=False
+                    )
                 digest.update(chunk)
                 stream.write(chunk)
                 ctx.progress({"bytes": size})
