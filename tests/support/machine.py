@@ -1,0 +1,141 @@
+"""Drives the pure machine in tests: a run, its commands, and what agents say of them."""
+
+from typing import Any
+
+import msgspec
+
+from orchestrator.core import machine
+from orchestrator.core.compiler import compile_definition
+from orchestrator.core.facts import Fact
+from orchestrator.core.inputs import Env, Input, Move, ResultReceived, Wake
+from orchestrator.core.model import Run, RunHead, RunStatus, StepStatus, Task, TraceContext, step_status
+from schemas.messages import Command, CommandKind, ErrorInfo, Result, ResultStatus
+from schemas.times import to_datetime
+from schemas.workflow import Workflow
+
+__all__ = ["Saga", "chain", "step"]
+
+START = 1_700_000_000_000_000
+SECOND = 1_000_000
+
+
+def step(name: str, **fields: Any) -> dict[str, Any]:
+    """A step that has an undo; fields override."""
+    base: dict[str, Any] = {
+        "id": name,
+        "action": f"do.{name}",
+        "target": "host-1",
+        "compensate": {"action": f"undo.{name}"},
+    }
+    return {key: value for key, value in {**base, **fields}.items() if value is not None}
+
+
+def chain(*names: str) -> list[dict[str, Any]]:
+    """Steps one after another."""
+    return [step(name) for name in names]
+
+
+class Saga:
+    """One run of a workflow of these steps, begun at once."""
+
+    def __init__(self, *steps: dict[str, Any], given: Any = None, **document: Any) -> None:
+        data = {"workflow": "test", "steps": list(steps), **document}
+        self.definition = compile_definition(msgspec.convert(data, Workflow))
+        self.now = START
+        self.facts: list[Fact] = []
+        self.commands: list[Command] = []
+        head = RunHead(
+            id="run",
+            workflow="test",
+            version=self.definition.version,
+            key="",
+            created_at=self.now,
+            trace=TraceContext(trace_id="ab" * 16, span_id="cd" * 8),
+            input={} if given is None else given,
+        )
+        self._take(machine.start(self.definition, head, self._env()))
+
+    def _env(self) -> Env:
+        return Env(now=self.now, jitter=0.5, epoch=1)
+
+    def _take(self, move: Move) -> Move:
+        self.run: Run = move.run
+        self.facts.extend(move.facts)
+        self.commands.extend(dispatch.command for dispatch in move.commands)
+        return move
+
+    def give(self, given: Input) -> Move:
+        """Let something happen to the run."""
+        return self._take(machine.apply(self.definition, self.run, given, self._env()))
+
+    def wait(self, seconds: float) -> Move:
+        """Time goes on, and what is due is looked at."""
+        self.now += int(seconds * SECOND)
+        return self.give(Wake())
+
+    def say(
+        self,
+        command: Command,
+        status: ResultStatus | str,
+        *,
+        agent: str = "host-1",
+        started: bool = True,
+        code: str = "broken",
+        retryable: bool = True,
+        output: Any = None,
+        **changes: Any,
+    ) -> Move:
+        """An agent says something of a command."""
+        status = ResultStatus(status)
+        failed = status in (ResultStatus.FAILED, ResultStatus.REJECTED, ResultStatus.TIMED_OUT)
+        result = Result(
+            command_id=command.id,
+            run_id=command.run_id,
+            step=command.step,
+            host_index=command.host_index,
+            attempt=command.attempt,
+            epoch=command.epoch,
+            agent=agent,
+            instance_id="i-1",
+            status=status,
+            output=output,
+            error=ErrorInfo(code=code, message="it broke", retryable=retryable) if failed else None,
+            started_at=to_datetime(self.now) if started else None,
+        )
+        return self.give(ResultReceived(msgspec.structs.replace(result, **changes)))
+
+    def last(self, step_id: str, kind: CommandKind = CommandKind.EXECUTE) -> Command:
+        """The newest command of this kind for a step."""
+        return next(c for c in reversed(self.commands) if c.step == step_id and c.kind is kind)
+
+    def succeed(self, *step_ids: str) -> None:
+        """The agents do these steps."""
+        for step_id in step_ids:
+            self.say(self.last(step_id), ResultStatus.SUCCEEDED)
+
+    def undo(self, *step_ids: str) -> None:
+        """The agents do the undo of these steps."""
+        for step_id in step_ids:
+            self.say(self.last(step_id, CommandKind.COMPENSATE), ResultStatus.SUCCEEDED)
+
+    def sent(self, kind: CommandKind = CommandKind.EXECUTE) -> list[str]:
+        """The steps that got a command of this kind, in the order of sending."""
+        return [command.step for command in self.commands if command.kind is kind]
+
+    @property
+    def undone(self) -> list[str]:
+        """The steps whose undo was sent, in order."""
+        return self.sent(CommandKind.COMPENSATE)
+
+    @property
+    def status(self) -> RunStatus:
+        """The run's status."""
+        return self.run.status
+
+    def task(self, step_id: str) -> Task:
+        """The one task of a plain step."""
+        return self.run.steps[step_id][0]
+
+    def step_status(self, step_id: str) -> StepStatus:
+        """A step's status."""
+        return step_status(self.run.steps[step_id])
