@@ -1,5 +1,6 @@
 """SQLite files of ours: one connection that writes, any number that read, ordered migrations."""
 
+import asyncio
 import re
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -62,6 +63,14 @@ class _Connection(aiosqlite.Connection):
     one, and a task cancelled in the middle of it cannot leave it open.
     """
 
+    stopped: asyncio.Future[Any] | None = None
+    """Done when the thread is done with the event loop; aiosqlite does not await it when connecting fails."""
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """Let the thread end."""
+        self.stopped = super().stop()
+        return self.stopped
+
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return `work(connection)`, which runs to its end even if the caller is cancelled."""
         return cast("T", await self._execute(work, self._conn))  # type: ignore[no-untyped-call]
@@ -85,6 +94,8 @@ class ReadOnlyDatabase:
         try:
             await connection
         except sqlite3.Error as error:
+            if connection.stopped is not None:
+                await connection.stopped
             raise self._failure(error) from error
         self._connection = connection
         try:

@@ -19,7 +19,7 @@ from runtime.bus.port import (
     Subscription,
 )
 from runtime.bus.session import TRANSPORT_ERRORS, Session, Source, explain, place
-from schemas.errors import InvalidInput, NotFound, Unreachable
+from schemas.errors import NotFound, Unreachable
 
 __all__ = ["AmqpBus"]
 
@@ -42,10 +42,6 @@ class AmqpBus:
     """
 
     def __init__(self, url: str, declarations: Declarations, *, name: str, timeout: float = 10.0) -> None:
-        if not url.startswith(("amqp://", "amqps://")):
-            raise InvalidInput(
-                "the AMQP URL must start with amqp:// or amqps://", hint="amqp://user:password@host/"
-            )
         self._url = url
         self._place = place(url)
         self._declarations = declarations
@@ -92,7 +88,7 @@ class AmqpBus:
                 session = await Session.open(
                     self._url, self._declarations, name=self._name, timeout=self._timeout
                 )
-            except TRANSPORT_ERRORS as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and trying again is right
                 if (problem := explain(error)) != told:
                     log.warning("cannot use the broker at %s, will keep trying: %s", self._place, problem)
                     told = problem
@@ -240,7 +236,7 @@ class _Consumer:
                     log.info("consuming from %s", self._queue)
                 delays, told = _delays(), ""
                 problem = await self._end(session, channel, ended)
-            except TRANSPORT_ERRORS as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and trying again is right
                 problem = explain(error)
             if problem != told and not session.gone.done():  # of a lost session the bus has told
                 log.warning("cannot consume from %s, will keep trying: %s", self._queue, problem)

@@ -5,7 +5,9 @@ acknowledgements must get through then.
 """
 
 import asyncio
+import errno
 import logging
+import os
 from collections.abc import Coroutine, Iterable
 from typing import Any, Self, TypeVar, cast
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ from pamqp.exceptions import PAMQPException
 
 from runtime.bus.ledger import AckLedger
 from runtime.bus.port import Declarations, Delivery
+from schemas.errors import InvalidInput
 
 __all__ = ["TRANSPORT_ERRORS", "Session", "Source", "explain"]
 
@@ -36,6 +39,7 @@ TRANSPORT_ERRORS = (AMQPError, OSError, PAMQPException, RuntimeError)
 
 CONNECT_TIMEOUT = 10.0  # seconds for both connections and the declarations
 CLOSE_TIMEOUT = 3.0  # seconds for saying goodbye
+DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 HEARTBEAT = 10  # seconds; a peer that says nothing for about three of them is taken for dead
 
 REFUSED = "the broker refuses the user or the password; check the AMQP URL"
@@ -51,6 +55,8 @@ def explain(error: BaseException) -> str:
     """What went wrong with the broker and, where a person must act, what to do. Holds no credentials."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
+        return os.strerror(error.errno)  # event loops word it differently
     text = str(error.args[-1] if error.args else "") or type(error).__name__
     if isinstance(error, InvalidFrameError) and "Connection.OpenOk" in text:
         return "create the AMQP URL's virtual host, give the user access to it, or correct the URL's path"
@@ -61,9 +67,18 @@ def explain(error: BaseException) -> str:
 
 
 def place(url: str) -> str:
-    """`host:port/vhost` of an AMQP URL, for logs."""
-    parts = urlsplit(url)
-    port = parts.port or (5671 if parts.scheme == "amqps" else 5672)
+    """`host:port/vhost` of an AMQP URL, for logs; `InvalidInput` if it is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or DEFAULT_PORTS[parts.scheme]
+    except (ValueError, KeyError):
+        port = 0
+    if not port or not parts.hostname:
+        raise InvalidInput(
+            "the AMQP URL cannot be read",
+            code="bad_amqp_url",
+            hint="write amqp://user:password@host:port/vhost",
+        )
     return f"{parts.hostname}:{port}{parts.path.rstrip('/')}"
 
 
@@ -87,8 +102,8 @@ class Session:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 for purpose in ("consume", "publish"):
                     await session._connect(url, f"{name} {purpose}")
-                await session.declare()
-                await session.publisher()
+                await session.bounded(session.declare())
+                await session.bounded(session.publisher())
         except BaseException:
             await session.close()
             raise
@@ -103,7 +118,7 @@ class Session:
 
     def _lost(self, error: BaseException | None) -> None:
         if not self.gone.done():
-            self.gone.set_result(explain(error) if error is not None else "closed")
+            self.gone.set_result(explain(error) if error is not None else "the connection was closed")
 
     async def close(self) -> None:
         """Close both connections; what was not acknowledged goes back to its queue."""
@@ -118,13 +133,13 @@ class Session:
     async def bounded(self, work: Coroutine[Any, Any, T]) -> T:
         """Await `work` while the session stands, and not beyond the timeout; then raise `ConnectionError`.
 
-        In aiormq, what waits for a lost connection may wait for ever, and a channel that is closed may look
-        like the waiting task's own cancellation; here both become one of `TRANSPORT_ERRORS`.
+        In aiormq, what waits for a lost connection may wait for ever, fail with a bare `Exception` or look
+        like the waiting task's own cancellation; here that all becomes one of `TRANSPORT_ERRORS`.
         """
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait((task, self.gone), timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
-            if task.done() and not task.cancelled():
+            if task.done() and not task.cancelled() and type(task.exception()) is not Exception:
                 return task.result()
         finally:
             task.add_done_callback(_look_away)
