@@ -41,16 +41,25 @@ class ReceivedSpan:
 
 
 class OtlpReceiver:
-    """A real HTTP server, as a context manager. `status` is what it answers; spans are kept only with 200."""
+    """A real HTTP server, as a context manager.
+
+    `status` is what it answers; with 200 the spans are kept in `batches`, one for each request. `requests`
+    counts those that were refused too.
+    """
 
     def __init__(self) -> None:
         self.status = 200
         self.requests = 0
-        self.spans: list[ReceivedSpan] = []
+        self.batches: list[list[ReceivedSpan]] = []
         self._changed = threading.Condition()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.receiver = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    @property
+    def spans(self) -> list[ReceivedSpan]:
+        """Every span received so far."""
+        return [span for batch in self.batches for span in batch]
 
     @property
     def endpoint(self) -> str:
@@ -74,7 +83,7 @@ class OtlpReceiver:
             if not self._changed.wait_for(lambda: holds(self.spans), timeout):
                 names = Counter(f"{span.service}: {span.name}" for span in self.spans)
                 raise AssertionError(f"not received within {timeout} s; there are {dict(names)}")
-            return list(self.spans)
+            return self.spans
 
     def wait_for_requests(self, count: int, timeout: float = 10.0) -> None:
         """Block until so many requests have come in."""
@@ -84,11 +93,11 @@ class OtlpReceiver:
 
     def take(self, body: bytes) -> int:
         """Take one export request; returns the HTTP status to answer."""
-        spans = list(_read(body))
+        spans = _read(body)
         with self._changed:
             self.requests += 1
             if self.status == 200:
-                self.spans += spans
+                self.batches.append(spans)
             self._changed.notify_all()
             return self.status
 

@@ -281,6 +281,13 @@ class Stage:
             await exchange.publish(message, routing_key=event_type)
         return event_id
 
+    async def stop(self) -> None:
+        """Stop everything in order, the coordinator last; each must end well."""
+        for process in reversed(self._processes):
+            if process.running:
+                status = await process.stop()
+                assert status == 0, f"{process.name} ended with {status}"
+
     async def has_consumer(self, queue: str) -> bool:
         """Whether the queue exists and somebody consumes from it."""
         async with await aio_pika.connect(self.amqp_url) as connection:
