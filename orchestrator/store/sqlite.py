@@ -224,7 +224,7 @@ _FAULT: Final = "this is a fault of Baton's own; nothing was written"
 
 
 def _change_runs(db: sqlite3.Connection, changes: list[rows.Row]) -> None:
-    """Write runs over what their new facts stand on; most keep their status, and with it their index entries."""
+    """Write runs over what their new facts stand on; most keep their status and so their index entries."""
     for change in changes:
         if not (
             db.execute(_WRITE["move_run"], change).rowcount

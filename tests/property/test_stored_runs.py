@@ -1,13 +1,15 @@
 """Whatever a run or a fact holds, it comes back from its stored form equal."""
 
-from typing import Any, get_args
+from enum import Enum
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.facts import Fact
-from orchestrator.core.model import Run, RunStatus, StepStatus, Task
+from orchestrator.core.model import Run
 from orchestrator.store import rows
 from schemas.messages import ErrorInfo
 
@@ -31,23 +33,23 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:
-    """Values for a field of a struct, so that a field added later is tried too."""
+    """Values for a field of a struct; a field that is added later is tried too, or fails here by its type."""
+    options = [option for option in get_args(kind) if option is not type(None)]
     if kind in BY_TYPE:
-        return BY_TYPE[kind]
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return structs(kind)
-    if isinstance(kind, type) and issubclass(kind, RunStatus | StepStatus):
-        return st.sampled_from(list(kind))
-    parts = get_args(kind)
-    if kind == dict[str, tuple[Task, ...]]:
-        return st.dictionaries(TEXT, st.lists(structs(Task), max_size=3).map(tuple), max_size=3)
-    if parts and type(None) in parts:
-        return st.none() | st.one_of(*(values(part) for part in parts if part is not type(None)))
-    if kind == list[str]:
-        return st.lists(TEXT, max_size=3)
-    if kind == dict[str, Any]:
-        return st.dictionaries(TEXT, JSON, max_size=3)
-    raise NotImplementedError(kind)
+        found = BY_TYPE[kind]
+    elif isinstance(kind, UnionType):
+        found = st.none() | st.one_of(*map(values, options))
+    elif get_origin(kind) is list:
+        found = st.lists(values(options[0]), max_size=3)
+    elif get_origin(kind) is tuple:
+        found = st.lists(values(options[0]), max_size=3).map(tuple)
+    elif get_origin(kind) is dict:
+        found = st.dictionaries(TEXT, values(options[1]), max_size=3)
+    elif issubclass(kind, Enum):
+        found = st.sampled_from(kind)
+    else:
+        found = structs(kind)
+    return found
 
 
 def structs(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:

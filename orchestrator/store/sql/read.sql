@@ -33,7 +33,7 @@ SELECT id, wake_at FROM runs WHERE wake_at <= ? ORDER BY wake_at LIMIT ?;
 SELECT count(*) FROM runs WHERE status IN ('running', 'compensating');
 
 -- name: stranded
-SELECT id FROM runs WHERE status IN ('running', 'compensating') AND wake_at IS NULL ORDER BY num LIMIT ?;
+SELECT id FROM runs WHERE status IN ('running', 'compensating') AND wake_at IS NULL LIMIT ?;
 
 -- name: definition
 SELECT workflow, version, document, at FROM definitions WHERE version = ?;

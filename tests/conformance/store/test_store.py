@@ -36,7 +36,7 @@ async def test_an_empty_batch_is_nothing_to_write(store: Store) -> None:
 
 
 async def test_a_run_is_loaded_as_it_was_stored(store: Store) -> None:
-    """Head, state and status come back equal after the start, a move, and the end; unknown ids are left out."""
+    """Head, state and status come back equal after every move; unknown ids are left out."""
     saga = Saga("r1", key="k")
     for move in (saga.start, saga.send, saga.end):
         batch = Batch()
@@ -66,7 +66,7 @@ async def test_started_alone_is_enough(store: Store) -> None:
 
 
 async def test_rule_1_one_live_run_per_key(store: Store) -> None:
-    """Rule 1: a second live run of one (workflow, key) is refused with its whole batch; another workflow is not."""
+    """Rule 1: a second live run of one (workflow, key) is refused with its whole batch."""
     first, other, batch = Saga("r1", key="k"), Saga("r2", workflow="other", key="k"), Batch()
     first.start(batch)
     other.start(batch)
@@ -229,7 +229,7 @@ async def test_wakes_come_soonest_first(store: Store) -> None:
 
 
 async def test_rule_12_a_stranded_run_is_found(store: Store) -> None:
-    """Rule 12: a run in motion with nothing due is stranded; one that waits for a person or has ended is not."""
+    """Rule 12: in motion with nothing due is stranded; waiting for a person, or ended, is not."""
     stranded, moving, asking, ended = (Saga(name) for name in ("stranded", "moving", "asking", "ended"))
     batch = Batch()
     stranded.start(batch, due=None)
