@@ -1,8 +1,8 @@
 """A process that commits an endless, predictable row of batches, to be killed; and what it must leave behind.
 
-Batch n starts run `n`, moves run `n-1` on and ends run `n-2`, whose key run `n` takes; it puts one message into
-the outbox and takes out the one before; it leaves an inbox row; it sets the telemetry cursor to n, which so
-counts the batches.
+Batch n starts run `n`, moves run `n-1` on and ends run `n-2`, whose key run `n` takes; it puts one message
+into the outbox and takes out the one before; it leaves an inbox row; it sets the telemetry cursor to n, which
+so counts the batches.
 
     python -m tests.support.batch_writer DATABASE [OPCODES]
 

@@ -248,7 +248,7 @@ async def test_sigkill_between_and_inside_commits(tmp_path: Path) -> None:
 
 
 async def test_a_full_disk(tmp_path: Path) -> None:
-    """A commit that does not fit says `StorageFailure` and leaves nothing; with room again the store goes on."""
+    """A commit that does not fit says `StorageFailure` and leaves nothing; given room, the store goes on."""
     path = tmp_path / "baton.db"
     store = await opened(path)
     await store.commit(started("r1"))
