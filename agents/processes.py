@@ -220,10 +220,11 @@ async def _converse(
 
 
 async def _feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:
-    """Write the program's input; a program need not read it."""
+    """Write the program's input; a program need not read it, and may have ended before this."""
     stream = process.stdin
     assert stream is not None  # noqa: S101 - a pipe was asked for
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    # RuntimeError is uvloop's word for a pipe that is closed.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, RuntimeError):
         stream.write(stdin)
         await stream.drain()
     stream.close()
