@@ -178,6 +178,23 @@ async def test_a_reader_never_makes_the_writer_wait(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_a_reader_needs_no_coordinator(tmp_path: Path) -> None:
+    """What a stopped coordinator left can be listed; the coordinator can start again beside the reader."""
+    path = tmp_path / "baton.db"
+    store = await opened(path)
+    await store.commit(started("r1"))
+    await store.close()
+    reader = SqliteReader(path)
+    await reader.open()
+    assert [run.id for run in (await reader.runs()).items] == ["r1"]
+    store = await opened(path)
+    await store.commit(started("r2"))
+    assert [run.id for run in (await reader.runs()).items] == ["r2", "r1"]
+    await reader.close()
+    await reader.close()
+    await store.close()
+
+
 async def check(path: Path, told: int) -> int:
     """The store holds the first batches, whole, and no fewer than its writer was told of; return how many."""
     store = await opened(path)
