@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, Protocol
 import aio_pika
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.connection import make_url
 from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from msgspec import Struct
 
@@ -76,24 +77,30 @@ async def _guarded(name: str, look: Callable[[], Awaitable[Check]]) -> Check:
 
 async def _broker(settings: Settings) -> list[Check]:
     where = place(settings.amqp_url)
-    try:
-        async with asyncio.timeout(CONNECT_SECONDS):
-            connection = await aio_pika.connect(settings.amqp_url)
-    except (*TRANSPORT_ERRORS, ValueError) as error:
+    connection = await _connect(settings.amqp_url)
+    if isinstance(connection, str):
         hint = "start it, or say where it is with BATON_AMQP_URL"
         skipped = [
             Check(name, "skip", "the broker cannot be reached") for name in ("permissions", "topology")
         ]
-        return [
-            Check("broker", "fail", f"cannot use the broker at {where}: {explain(error)}", hint),
-            *skipped,
-        ]
+        return [Check("broker", "fail", f"cannot use the broker at {where}: {connection}", hint), *skipped]
     try:
         found = Check("broker", "ok", f"{where}, {_version(connection)}")
         permissions = await _guarded("permissions", lambda: _permissions(connection, settings))
         return [found, permissions, await _guarded("topology", lambda: _topology(connection, settings))]
     finally:
         await connection.close()
+
+
+async def _connect(url: str) -> AbstractConnection | str:
+    """A connection, or why there is none."""
+    connection = aio_pika.Connection(make_url(url))
+    try:
+        await connection.connect(timeout=CONNECT_SECONDS)
+    except (*TRANSPORT_ERRORS, ValueError) as error:
+        await connection.close()
+        return explain(error)
+    return connection
 
 
 def _version(connection: AbstractConnection) -> str:

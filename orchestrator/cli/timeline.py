@@ -140,7 +140,7 @@ class _Lines(_Nothing):
             place, state = (entry.step, entry.host, entry.undo), (entry.status, entry.attempts)
             if entry.status != "pending" and self._said.get(place) != state:
                 self._said[place] = state
-                say("  ".join(cell for cell in entry.cells if cell))
+                say(_line(entry))
         if run["status"] != self._status:
             self._status = run["status"]
             say(headline(run))
@@ -185,6 +185,13 @@ class _Redrawn(_Nothing):
     def trouble(self, text: str) -> None:
         """See `_Nothing`."""
         self._live.console.print(text, markup=False)
+
+
+def _line(entry: Entry) -> str:
+    """A change as one line."""
+    step, host, status, duration, attempts, note = entry.cells
+    parts = (step, host, status, duration, f"attempt {attempts}" if attempts else "", note)
+    return printable("  ".join(part for part in parts if part))
 
 
 def _patiently(fetch: Callable[[], dict[str, Any]], show: _Nothing) -> dict[str, Any]:

@@ -145,7 +145,7 @@ async def _everything(settings: Settings, *, broker_given: bool) -> AsyncIterato
         await _until(coordinator, lambda: client.get("/health/ready"))
         state = HOME / "agents" / AGENT
         options = ["--name", AGENT, "--state-dir", str(state)]
-        agent = await Child.start("agent", "agents.cli", options, shared)
+        agent = await Child.start("agent", "agents", options, shared)
         closing.push_async_callback(agent.stop)
         await _until(agent, lambda: _announced(client))
         say(f"broker       {where}")
