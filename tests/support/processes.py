@@ -181,16 +181,15 @@ class CoordinatorProcess(Process):
         shown: dict[str, Any] = await self.get(f"/api/runs/{run_id}")
         return shown
 
-    async def ended(self, run_id: str = "", within: float = 60.0) -> dict[str, Any]:
-        """Wait until a run, or the only one there is, has ended, and give it in full."""
+    async def ended(self, within: float = 60.0, **which: Any) -> dict[str, Any]:
+        """Wait for the end of the one run of which this is true, such as `key="v1"`; gives it in full."""
 
         async def found() -> dict[str, Any] | None:
-            ids = [run_id] if run_id else [item["id"] for item in await self.runs()]
-            assert len(ids) < 2, f"there are {len(ids)} runs; name one"
-            shown = await self.run(ids[0]) if ids else {}
-            return shown if shown.get("status") in ENDED else None
+            runs = [run for run in await self.runs() if run | which == run]
+            assert len(runs) < 2, f"{which} is true of {len(runs)} runs"
+            return await self.run(runs[0]["id"]) if runs and runs[0]["status"] in ENDED else None
 
-        return await eventually(found, within, what="the end of the run")
+        return await eventually(found, within, what=f"the end of the run {which}")
 
 
 class AgentProcess(Process):
