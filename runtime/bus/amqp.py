@@ -19,6 +19,7 @@ from runtime.bus.port import (
     Subscription,
 )
 from runtime.bus.session import TRANSPORT_ERRORS, Session, Source, explain, place
+from runtime.bus.tolerant import install
 from schemas.errors import NotFound, Unreachable
 
 __all__ = ["AmqpBus"]
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.1  # seconds before the first new attempt
 LONGEST_DELAY = 5.0  # seconds
+WINDOW = 1000  # messages whose confirms are awaited together
 DRAIN_EVERY = 64  # messages between two waits for the socket to take what was written
 PERSISTENT = 2
 
@@ -42,6 +44,7 @@ class AmqpBus:
     """
 
     def __init__(self, url: str, declarations: Declarations, *, name: str, timeout: float = 10.0) -> None:
+        install()
         self._url = url
         self._place = place(url)
         self._declarations = declarations
@@ -52,6 +55,7 @@ class AmqpBus:
         self._supervisor: asyncio.Task[None] | None = None
         self._consumers: set[_Consumer] = set()
         self._ids = _message_ids()
+        self._problem = ""
 
     @property
     def connected(self) -> bool:
@@ -108,19 +112,41 @@ class AmqpBus:
     # publishing
 
     async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
-        """Publish all, side by side; without a connection all are `UNCONFIRMED` at once."""
+        """Publish all, side by side; without a connection all are `UNCONFIRMED` at once.
+
+        An exchange's name, key or header that AMQP cannot carry is our own fault and raises.
+        """
+        outcomes: list[PublishOutcome] = []
+        for window in (messages[first : first + WINDOW] for first in range(0, len(messages), WINDOW)):
+            outcomes += await self._publish_window(window)
+        return outcomes
+
+    async def _publish_window(self, messages: Sequence[Message]) -> list[PublishOutcome]:
         outcomes = [PublishOutcome.UNCONFIRMED] * len(messages)
         session = self._session
-        if session is not None and messages:
+        if session is not None:
             try:
-                await session.bounded(self._publish_all(session, messages, outcomes))
+                problem = await session.bounded(self._publish_all(session, messages, outcomes))
             except TRANSPORT_ERRORS as error:
-                log.debug("a publish was cut short: %s", explain(error))
+                problem = f"{explain(error)}; it may be short of memory or disk"
+            if not session.gone.done():  # of a lost session the supervisor has told
+                self._tell(problem)
         return outcomes.copy()  # a publish that was given up must not write into what the caller has
+
+    def _tell(self, problem: str) -> None:
+        """Log what keeps messages from being taken, once, and that it is over."""
+        if problem == self._problem:
+            return
+        self._problem = problem
+        if problem:
+            log.warning("the broker at %s does not take messages: %s", self._place, problem)
+        else:
+            log.info("the broker at %s takes messages again", self._place)
 
     async def _publish_all(
         self, session: Session, messages: Sequence[Message], outcomes: list[PublishOutcome]
-    ) -> None:
+    ) -> str:
+        """Publish, fill in `outcomes` as they become known, and return what went wrong, if anything."""
         channel = await session.publisher()
         errors = await asyncio.gather(
             *(
@@ -128,9 +154,7 @@ class AmqpBus:
                 for number, message in enumerate(messages)
             )
         )
-        told = {explain(error) for error in errors if error is not None}
-        if told and not session.gone.done():
-            log.warning("the broker at %s did not take a message: %s", self._place, "; ".join(sorted(told)))
+        return "; ".join(sorted({explain(error) for error in errors if error is not None}))
 
     async def _publish_one(
         self, channel: Channel, number: int, message: Message, outcomes: list[PublishOutcome]

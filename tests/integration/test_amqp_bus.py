@@ -4,13 +4,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 import aio_pika
+import pika
 import pytest
 
 from runtime.bus.amqp import AmqpBus
 from runtime.bus.port import Binding, Declarations, Exchange, Message, PublishOutcome, Queue
+from runtime.bus.tolerant import UNREADABLE_HEADER
 from schemas.errors import InvalidInput
 from tests.support.bus import PATIENCE, Inbox, delete
 from tests.support.proxy import Proxy
@@ -240,6 +243,42 @@ async def first_complaint(bus: AmqpBus, caplog: pytest.LogCaptureFixture) -> str
         starting.cancel()
         await bus.stop()
     return lines(caplog, logging.WARNING)[0]
+
+
+def deep(levels: int) -> dict[str, Any]:
+    """Tables in tables."""
+    return {"deeper": deep(levels - 1)} if levels else {}
+
+
+@pytest.mark.parametrize(
+    ("properties", "headers"),
+    [
+        ({"timestamp": 1_700_000_000_000_000_000}, {}),
+        ({"timestamp": 2**64 - 1, "headers": {"traceparent": "00-ab"}}, {"traceparent": "00-ab"}),
+        ({"correlation_id": b"\xff\xfe", "content_type": b"\xff"}, {}),
+        ({"headers": {b"\xff": 1}}, None),
+        ({"headers": deep(40)}, None),
+        ({"headers": deep(250)}, None),
+    ],
+)
+async def test_properties_that_cannot_be_read_do_not_stop_a_consumer(
+    bus: AmqpBus, amqp_url: str, namespace: str, properties: dict[str, Any], headers: dict[str, Any] | None
+) -> None:
+    """Any message that the broker takes is delivered, once, with its body; headers beyond reading say so."""
+
+    def publish() -> None:
+        with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.basic_publish(namespace, "k", b"body", pika.BasicProperties(**properties))
+
+    inbox = Inbox()
+    await bus.subscribe(namespace, inbox, prefetch=1)
+    await asyncio.to_thread(publish)
+    (got,) = await inbox.take()
+    assert (got.body, got.redelivered) == (b"body", False)
+    assert list(got.headers) == [UNREADABLE_HEADER] if headers is None else got.headers == headers
+    await bus.ack([got])
 
 
 @pytest.mark.parametrize("url", ["", "localhost", "http://localhost/", "amqp://"])
