@@ -13,8 +13,8 @@ from schemas.errors import InvalidInput
 __all__ = ["set_up_logging"]
 
 OURS: Final = ("agents", "orchestrator", "runtime", "schemas")
-COVERED: Final = ("aio_pika", "aiormq")
-"""Libraries that print a traceback for every lost connection; the bus says it in one line."""
+COVERED: Final = {"aio_pika": logging.CRITICAL, "aiormq": logging.CRITICAL, "asyncio": logging.ERROR}
+"""What prints a traceback or several warnings for every lost connection; the bus says it in one line."""
 
 LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -32,8 +32,8 @@ def set_up_logging(environ: Mapping[str, str] = os.environ, stream: TextIO = sys
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in OURS:
         logging.getLogger(name).setLevel(level)
-    for name in COVERED:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name, quiet in COVERED.items():
+        logging.getLogger(name).setLevel(quiet)
 
 
 def _choice(environ: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]) -> str:
