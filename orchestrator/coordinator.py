@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.core.facts import AttemptSent
 from orchestrator.core.inputs import Wake
 from orchestrator.core.model import Run
 from orchestrator.definitions import Definitions
@@ -212,6 +213,8 @@ class Coordinator:
             with self._metrics.commit.time():
                 await self._store.commit(work.batch)
             failpoint("coordinator.after_commit")
+            if any(isinstance(fact, AttemptSent) and fact.undo for _, _, fact in work.batch.facts):
+                failpoint("coordinator.mid_undo")
         self._remember(work)
         self._put_off(items, work)
         self._publisher.put(work.batch.outbox)

@@ -29,6 +29,7 @@ NAMES: Final = frozenset(
         "coordinator.before_commit",
         "coordinator.before_decide",
         "coordinator.before_publish",
+        "coordinator.mid_undo",
         "telemetry.after_export",
     }
 )
