@@ -19,6 +19,8 @@ from schemas.codec import MAX_DEPTH
 __all__ = ["Template"]
 
 _ROOM: Final = MAX_DEPTH - 4
+_MAX_FAULTS: Final = 100
+_MAX_EXPRESSIONS: Final = 1_000
 Path = tuple[str | int, ...]
 
 
@@ -135,6 +137,7 @@ class _Compiler:
     def __init__(self, scope: frozenset[str]) -> None:
         self.scope = scope
         self.faults: list[Fault] = []
+        self.expressions = 0
         self.mentions: list[tuple[Path, Mention]] = []
 
     def compile(self, value: Any, path: Path) -> _Plan:
@@ -162,6 +165,8 @@ class _Compiler:
             return _Constant(text)
         parts: list[str | Expression] = []
         for piece in split_template(text):
+            if len(self.faults) >= _MAX_FAULTS:
+                break
             if isinstance(piece, Fault):
                 self.faults.append(Fault(piece.message, piece.hint, piece.offset, path))
                 continue
@@ -177,6 +182,12 @@ class _Compiler:
         return _Text(tuple(parts))
 
     def _expression(self, source: str, offset: int, path: Path) -> Expression | None:
+        self.expressions += 1
+        if self.expressions > _MAX_EXPRESSIONS:
+            if self.expressions == _MAX_EXPRESSIONS + 1:
+                message = f"more than {_MAX_EXPRESSIONS} expressions in one template"
+                self.faults.append(Fault(message, offset=offset, path=path))
+            return None
         try:
             expression = Expression.compile(source, self.scope)
         except ExpressionError as error:

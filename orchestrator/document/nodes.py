@@ -30,13 +30,16 @@ from ruamel.yaml.events import (
 
 from orchestrator.document.diagnostics import Diagnostic
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Node", "parse"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "Node", "parse"]
 
 MAX_BYTES: Final = 1024 * 1024
 """Largest document that is accepted."""
 MAX_DEPTH: Final = 50
 """Deepest nesting of lists and maps that is accepted."""
+MAX_NODES: Final = 100_000
+"""Most keys and values that a document may have: three times what a thousand full steps need."""
 _MAX_DIGITS: Final = 100
+_MAX_OFFSET: Final = 10_000  # further into a text nobody counts characters
 
 _CORE: Final = "tag:yaml.org,2002:"
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
@@ -68,7 +71,7 @@ class Node:
 
     def at(self, offset: int) -> tuple[int, int]:
         """Line and column of character `offset` of a text value, as well as its notation lets one tell."""
-        if not offset or not isinstance(self.data, str):
+        if not 0 < offset <= _MAX_OFFSET or not isinstance(self.data, str):
             return self.line, self.column
         if self.raw.startswith("|"):
             return self._in_block(offset)
@@ -105,6 +108,7 @@ class _Parser:
         self.text = text.removeprefix("\ufeff")
         self.file = file
         self.found: list[Diagnostic] = []
+        self.nodes = 0
 
     def parse(self) -> tuple[Node | None, list[Diagnostic]]:
         try:
@@ -184,6 +188,12 @@ class _Parser:
         node = Node(None, event.start_mark.line + 1, event.start_mark.column + 1)
         if depth > MAX_DEPTH:
             self._report(node.line, node.column, f"nested deeper than {MAX_DEPTH} levels", "flatten it")
+            raise _Stop
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            self._report(
+                node.line, node.column, f"more than {MAX_NODES} keys and values", "keep data out of it"
+            )
             raise _Stop
         if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
             self._report(

@@ -1,5 +1,7 @@
 """From the text of a workflow document to a definition, or to all that is wrong with it."""
 
+from typing import Final
+
 from orchestrator.core.compiler import compile_definition
 from orchestrator.core.definition import Definition, InvalidDefinition, Problem
 from orchestrator.document.diagnostics import Diagnostic, InvalidDocument
@@ -7,6 +9,8 @@ from orchestrator.document.nodes import MAX_BYTES, Node, parse
 from orchestrator.document.shape import fit
 
 __all__ = ["check_text", "read_workflow"]
+
+_MAX_DIAGNOSTICS: Final = 1_000
 
 
 def read_workflow(text: str | bytes, name: str) -> Definition:
@@ -36,7 +40,7 @@ def _read(text: str | bytes, name: str) -> tuple[Definition | None, list[Diagnos
     try:
         definition = compile_definition(shape.document)
     except InvalidDefinition as error:
-        for problem in error.problems:
+        for problem in error.problems[:_MAX_DIAGNOSTICS]:
             if not shape.covers(problem.path) and not (problem.order and shape.order_unsure):
                 found.append(_located(problem, root, name))
         return None, _sorted(found)
@@ -81,5 +85,5 @@ def _child(node: Node, key: str | int) -> Node | None:
 
 
 def _sorted(found: list[Diagnostic]) -> list[Diagnostic]:
-    """By position, none twice."""
-    return sorted(dict.fromkeys(found), key=lambda one: (one.line, one.column, one.message))
+    """By position, none twice, and no more than anyone would read."""
+    return sorted(set(found), key=lambda one: (one.line, one.column, one.message))[:_MAX_DIAGNOSTICS]

@@ -94,6 +94,21 @@ def test_all_faults_with_their_places() -> None:
     assert places == [(("a",), 6), (("a",), 22), (("b", 0), 4), (("${{ c }}",), 0)]
 
 
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        ("${{ 1 }}" * 1001, "more than 1000 expressions in one template"),
+        ("${{ a }}" * 500, "unknown name 'a'"),
+    ],
+)
+def test_many_expressions(text: str, last: str) -> None:
+    """Neither a flood of expressions nor one of mistakes makes for long work or a long answer."""
+    with pytest.raises(ExpressionError) as caught:
+        Template.compile(text, SCOPE)
+    assert len(caught.value.faults) <= 100
+    assert caught.value.faults[-1].message.startswith(last)
+
+
 def test_mentions() -> None:
     """The steps a template reads are known, each with its place."""
     template = Template.compile({"a": ["v ${{ steps.x.output }}", '${{ steps["y"].status }}']}, SCOPE)

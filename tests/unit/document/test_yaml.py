@@ -158,6 +158,11 @@ def test_size_is_limited() -> None:
     assert one.message == f"{MAX_BYTES + 3} bytes, more than the limit of {MAX_BYTES}"
 
 
+def test_number_of_nodes_is_limited() -> None:
+    """A text of very many small values is refused before it becomes work."""
+    assert wrong("[" + "1," * 150_000 + "]") == [(1, 200_000, "more than 100000 keys and values")]
+
+
 def test_not_utf8() -> None:
     """Bytes that are no UTF-8 are refused where they stand."""
     (one,) = check_text("a: é\nb: é".encode() + b"\xff", "f.yaml")
