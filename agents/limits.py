@@ -1,11 +1,24 @@
 """Every limit of an agent, by name. Sizes in bytes, durations in seconds."""
 
+from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Limits"]
+__all__ = [
+    "MAX_ARCHIVE_HEADER_BYTES",
+    "MAX_BODY_BYTES",
+    "MAX_DETAILS_BYTES",
+    "MAX_DOWNLOAD_BYTES",
+    "MAX_LOG_BYTES",
+    "MAX_OUTPUT_BYTES",
+    "MAX_STREAM_BYTES",
+    "MAX_UNPACKED_BYTES",
+    "MAX_UNPACKED_ENTRIES",
+    "Limits",
+]
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
 
 MAX_OUTPUT_BYTES: Final = 256 * KIB
 """Largest output of an action, as JSON; beyond it the attempt fails with `output_too_large`."""
@@ -22,15 +35,16 @@ MAX_STREAM_BYTES: Final = 32 * KIB
 MAX_BODY_BYTES: Final = 48 * KIB
 """How much of an HTTP answer's body `http.request` answers with."""
 
-MAX_DOWNLOAD_BYTES: Final = 16 * 1024 * MIB
-MAX_UNPACKED_BYTES: Final = 8 * 1024 * MIB
+MAX_DOWNLOAD_BYTES: Final = 16 * GIB
+MAX_UNPACKED_BYTES: Final = 8 * GIB
 MAX_UNPACKED_ENTRIES: Final = 100_000
 MAX_ARCHIVE_HEADER_BYTES: Final = MIB
 """Longest single header of an archive (a long name, a comment); more is an attack."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Durations that govern the agent's behaviour. Tests shorten them on an instance."""
+    """How long an agent waits for what, and how much it takes on."""
 
     announce_after: float = 0.5
     """An action that ends sooner sends one result and nothing else (DESIGN §4)."""
@@ -42,12 +56,11 @@ class Limits:
     stop_grace: float = 10.0
     """At shutdown, how long running actions may go on before they are killed."""
     kill_after: float = 15.0
-    """How long a cancelled action may take to end before its outcome is called `unknown`."""
+    """How long a stopped action may take to end before its outcome is called `unknown`."""
     publish_on_stop: float = 5.0
     """At shutdown, how long to wait for the broker to take the last results."""
     retry_returned: float = 5.0
     """How soon a result that no queue took is published again."""
-    max_timeout: float = 366 * 86_400.0
     prefetch: int = 512
     """Commands taken from the agent's own queue before the journal has them."""
     max_backlog: int = 10_000

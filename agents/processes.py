@@ -160,15 +160,16 @@ class Processes:
             assert stream is not None  # noqa: S101 - it was asked for
             stream.write(line)
         except BrokenPipeError:
-            self._guard = None
+            self.close()
             if self._groups:
                 self._tell(b"")
 
     def close(self) -> None:
         """Let the guard go; nothing may be running any more."""
-        if self._guard is not None:
-            with self._guard:  # closes its input, which ends it, and waits
-                self._guard = None
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            with guard:  # closes its input, which ends it, and waits for it
+                pass
 
 
 def _what_is_missing(program: str, cwd: str | None) -> str:
@@ -203,20 +204,25 @@ async def _converse(
         _read(process.stdout, stdout, fail_beyond=fail_beyond),
         _read(process.stderr, stderr, fail_beyond=False),
     )
-    wait = asyncio.ensure_future(process.wait())
+    exit_ = asyncio.ensure_future(_exit_of(process))
     try:
-        await asyncio.wait((talk, wait), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((talk, exit_), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((talk,), timeout=DRAIN_AFTER_EXIT if exit_.done() else 0)
         if talk.done():
             talk.result()  # raises what the program did wrong
-        exit_code = await wait
-        await asyncio.wait((talk,), timeout=DRAIN_AFTER_EXIT)
-        if talk.done():
-            talk.result()
-        return Completed(exit_code, stdout, stderr)
+            return Completed(await process.wait(), stdout, stderr)
+        return Completed(exit_.result(), stdout, stderr)
     finally:
-        for task in (talk, wait):
-            task.cancel()
-        await asyncio.gather(talk, wait, return_exceptions=True)
+        talk.cancel()
+        exit_.cancel()
+        await asyncio.gather(talk, exit_, return_exceptions=True)
+
+
+async def _exit_of(process: asyncio.subprocess.Process) -> int:
+    """The exit code, also while a child of the program holds its pipes open, which `wait` would wait for."""
+    while process.returncode is None:
+        await asyncio.sleep(_POLL)
+    return process.returncode
 
 
 async def _feed(process: asyncio.subprocess.Process, stdin: bytes) -> None:

@@ -94,7 +94,7 @@ class Action:
         return self.body.function(*args, **kwargs)
 
     def compensate(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorator: `function`, with its own arguments, runs when a `compensate` command names this action."""
+        """Decorator: `function` (its arguments are its own) runs when a `compensate` names this action."""
         self.undo = Body(function)
         return function
 
