@@ -1,4 +1,4 @@
-"""Real processes killed at every named point: no run lost or stuck, each effect as often as the rules allow."""
+"""Real processes killed at every named point: no run lost or stuck, effects as often as the rules allow."""
 
 import asyncio
 from collections import Counter
