@@ -20,32 +20,26 @@ nothing but the history; an input that makes no sense raises `IllegalInput` befo
 """
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from orchestrator.core.definition import Definition, StepDef, UndoDef
+from orchestrator.core.definition import Definition, StepDef
 from orchestrator.core.expressions import ExpressionError
 from orchestrator.core.facts import (
     AttemptFailed,
-    AttemptSent,
     AttemptStarted,
     AttemptSucceeded,
-    CancelSent,
-    Fact,
     ResultIgnored,
     RunEnded,
     RunGoingBack,
     RunStarted,
     TaskCancelled,
-    TaskInDoubt,
     TaskResolved,
     TaskSkipped,
-    evolve,
 )
 from orchestrator.core.inputs import (
     CancelRun,
     CommandExpired,
     CommandReturned,
-    Dispatch,
     Env,
     IllegalInput,
     Input,
@@ -56,56 +50,34 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.model import Failure, Run, RunHead, RunStatus, StepStatus, Task
 from orchestrator.core.scope import run_scope, with_raw_output
-from schemas.codec import encode
-from schemas.errors import BatonError, InvalidInput
-from schemas.messages import Command, CommandKind, ErrorInfo, Result, ResultStatus, command_id
-from schemas.names import Topology, check_name
-from schemas.times import from_datetime, to_datetime
+from orchestrator.core.sending import (
+    doubt,
+    fail_unsent,
+    may_retry,
+    no_retry,
+    outcome_of,
+    plan_of,
+    retry_at,
+    send,
+    send_cancel,
+    send_undo,
+)
+from orchestrator.core.turn import Turn
+from schemas.messages import Command, ErrorInfo, Result, ResultStatus
+from schemas.times import from_datetime
 
 __all__ = ["apply", "start"]
 
 MAX_IGNORED: Final = 100
 """How many ignored results one run's history records; a flood beyond that only counts in the metrics."""
 
-MAX_ARGS_BYTES: Final = 512 * 1024
-"""Largest arguments of one command, so that every command fits into a message."""
-
 _DONE = frozenset({StepStatus.SUCCEEDED, StepStatus.SKIPPED})
 _LOST = ErrorInfo(code="outcome_unknown", message="the agent lost the action after it had started")
 
 
-class _Turn:
-    """One move being made: facts recorded so far and the state they lead to."""
-
-    def __init__(self, definition: Definition, run: Run, env: Env) -> None:
-        self.definition = definition
-        self.env = env
-        self.run = run
-        self.facts: list[Fact] = []
-        self.commands: list[Dispatch] = []
-
-    def record(self, fact: Fact) -> None:
-        """Let a fact be true."""
-        self.facts.append(fact)
-        self.run = evolve(self.run, fact)
-
-    def move(self) -> Move:
-        """What came of it."""
-        return Move(run=self.run, facts=self.facts, commands=self.commands)
-
-    def tasks(self) -> list[tuple[StepDef, int, Task]]:
-        """Every task with its step, in document order."""
-        steps = self.definition.steps
-        return [
-            (steps[name], index, task)
-            for name, tasks in self.run.steps.items()
-            for index, task in enumerate(tasks)
-        ]
-
-
 def start(definition: Definition, head: RunHead, env: Env) -> Move:
     """Begin a run; its first steps are sent at once."""
-    turn = _Turn(definition, Run(head=head, steps={}), env)
+    turn = Turn(definition, Run(head=head, steps={}), env)
     turn.record(RunStarted(at=env.now, steps=list(definition.steps)))
     _settle(turn)
     return turn.move()
@@ -113,7 +85,7 @@ def start(definition: Definition, head: RunHead, env: Env) -> Move:
 
 def apply(definition: Definition, run: Run, given: Input, env: Env) -> Move:
     """What an input makes of a run; raises `IllegalInput` and changes nothing if it makes no sense."""
-    turn = _Turn(definition, run, env)
+    turn = Turn(definition, run, env)
     match given:
         case ResultReceived(result):
             _on_result(turn, result)
@@ -134,7 +106,7 @@ def apply(definition: Definition, run: Run, given: Input, env: Env) -> Move:
 # What arrives
 
 
-def _on_result(turn: _Turn, result: Result) -> None:
+def _on_result(turn: Turn, result: Result) -> None:
     """Take an agent's word on the outstanding attempt; anything else changes nothing (rule 8)."""
     why = _why_ignored(turn.run, result)
     if why:
@@ -173,7 +145,7 @@ def _why_ignored(run: Run, result: Result) -> str:
     return ""
 
 
-def _ignore(turn: _Turn, result: Result, why: str) -> None:
+def _ignore(turn: Turn, result: Result, why: str) -> None:
     if turn.run.ignored >= MAX_IGNORED:
         return
     fact = ResultIgnored(
@@ -188,11 +160,11 @@ def _ignore(turn: _Turn, result: Result, why: str) -> None:
     turn.record(fact)
 
 
-def _on_taken(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
+def _on_taken(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
     """The agent has begun: its own time limit counts from here. Heartbeats say nothing new."""
     if task.taken_at is not None and task.status is not StepStatus.IN_DOUBT:
         return
-    timeout = _plan(step, undo=task.undoing).timeout
+    timeout = plan_of(step, undo=task.undoing).timeout
     turn.record(
         AttemptStarted(
             at=turn.env.now,
@@ -205,7 +177,7 @@ def _on_taken(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
     )
 
 
-def _on_success(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
+def _on_success(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
     """The attempt did it. A step whose `output` cannot be computed failed, but has effect."""
     output = result.output
     if result.error is not None and not task.undoing:
@@ -217,7 +189,7 @@ def _on_success(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
         try:
             output = step.output.render(scope)
         except ExpressionError as error:
-            _fail_attempt(turn, step, task, result, _no_retry(error), effect=True)
+            _fail_attempt(turn, step, task, result, no_retry(error), effect=True)
             return
     turn.record(
         AttemptSucceeded(
@@ -233,7 +205,7 @@ def _on_success(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
     )
 
 
-def _on_failure(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
+def _on_failure(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
     """The attempt ended without success: it reported failure, was killed, was refused, or was never seen."""
     error = result.error or ErrorInfo(code=str(result.status), message=f"the agent said '{result.status}'")
     killed = result.status in (ResultStatus.TIMED_OUT, ResultStatus.CANCELLED) and (
@@ -244,17 +216,17 @@ def _on_failure(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
     _fail_attempt(turn, step, task, result, error, effect=effect)
 
 
-def _on_lost(turn: _Turn, step: StepDef, task: Task, result: Result) -> None:
+def _on_lost(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
     """Started, then lost. Only an idempotent action may be tried again without asking (rule 7)."""
-    harmless = _plan(step, undo=task.undoing).idempotent
-    if harmless and _may_retry(turn, step, task, retryable=True):
+    harmless = plan_of(step, undo=task.undoing).idempotent
+    if harmless and may_retry(turn, step, task, retryable=True):
         _fail_attempt(turn, step, task, result, result.error or _LOST, effect=True)
     else:
-        _doubt(turn, step, result.host_index, task, "the agent lost it after it had started")
+        doubt(turn, step, result.host_index, task, "the agent lost it after it had started")
 
 
 def _fail_attempt(
-    turn: _Turn, step: StepDef, task: Task, result: Result, error: ErrorInfo, *, effect: bool
+    turn: Turn, step: StepDef, task: Task, result: Result, error: ErrorInfo, *, effect: bool
 ) -> None:
     fact = AttemptFailed(
         at=turn.env.now,
@@ -265,8 +237,8 @@ def _fail_attempt(
         error=error,
         undo=task.undoing,
         effect=effect and not task.undoing,
-        retry_at=_retry_at(turn, step, task, error),
-        outcome=_outcome(turn, task, str(result.status)),
+        retry_at=retry_at(turn, step, task, error),
+        outcome=outcome_of(turn, task, str(result.status)),
         agent=result.agent,
         started_at=_micros(result.started_at),
         finished_at=_micros(result.finished_at),
@@ -274,7 +246,7 @@ def _fail_attempt(
     turn.record(fact)
 
 
-def _on_not_taken(turn: _Turn, command: Command, status: str) -> None:
+def _on_not_taken(turn: Turn, command: Command, status: str) -> None:
     """The command reached no agent, which proves that it never started."""
     tasks = turn.run.steps.get(command.step, ())
     if turn.run.ended is not None or command.host_index >= len(tasks):
@@ -302,13 +274,13 @@ def _on_not_taken(turn: _Turn, command: Command, status: str) -> None:
             status=status,
             error=error,
             undo=task.undoing,
-            retry_at=_retry_at(turn, step, task, error),
-            outcome=_outcome(turn, task, status),
+            retry_at=retry_at(turn, step, task, error),
+            outcome=outcome_of(turn, task, status),
         )
     )
 
 
-def _on_wake(turn: _Turn) -> None:
+def _on_wake(turn: Turn) -> None:
     """Look at everything that is due: a retry is sent, an attempt past its deadline is in doubt."""
     if turn.run.ended is not None:
         return
@@ -316,14 +288,14 @@ def _on_wake(turn: _Turn) -> None:
         if task.due is None or task.due > turn.env.now:
             continue
         if task.command_id:
-            _doubt(turn, step, index, task, "no answer within its time limit")
+            doubt(turn, step, index, task, "no answer within its time limit")
         elif task.undoing:
-            _send_undo(turn, step, index)
+            send_undo(turn, step, index)
         elif not turn.run.going_back:
-            _send(turn, step, index)
+            send(turn, step, index)
 
 
-def _on_cancel(turn: _Turn, given: CancelRun) -> None:
+def _on_cancel(turn: Turn, given: CancelRun) -> None:
     run = turn.run
     if run.ended is not None:
         raise IllegalInput(f"run {run.head.id} has already ended: {run.ended}", code="run_ended")
@@ -337,7 +309,7 @@ def _on_cancel(turn: _Turn, given: CancelRun) -> None:
     turn.record(RunGoingBack(at=turn.env.now, failure=failure, cancelled_by=given.who))
 
 
-def _on_resolve(turn: _Turn, given: ResolveTask) -> None:
+def _on_resolve(turn: Turn, given: ResolveTask) -> None:
     tasks = turn.run.steps.get(given.step, ())
     if given.host_index >= len(tasks):
         raise IllegalInput(f"run {turn.run.head.id} has no step '{given.step}'", code="no_such_step")
@@ -368,14 +340,17 @@ def _on_resolve(turn: _Turn, given: ResolveTask) -> None:
         )
     )
     if given.decision == "retry":
-        send = _send_undo if task.undoing else _send
-        send(turn, turn.definition.steps[given.step], given.host_index)
+        step = turn.definition.steps[given.step]
+        if task.undoing:
+            send_undo(turn, step, given.host_index)
+        else:
+            send(turn, step, given.host_index)
 
 
 # What follows
 
 
-def _settle(turn: _Turn) -> None:
+def _settle(turn: Turn) -> None:
     """Draw every conclusion, to a fixed point: go forward, go back, end."""
     seen = -1
     while turn.run.ended is None and seen != turn.run.seq:
@@ -390,7 +365,7 @@ def _settle(turn: _Turn) -> None:
             _end(turn)
 
 
-def _notice_failure(turn: _Turn) -> None:
+def _notice_failure(turn: Turn) -> None:
     """A step that failed for good turns the run round (rule 2)."""
     for step, _, task in turn.tasks():
         if task.status is StepStatus.FAILED:
@@ -400,7 +375,7 @@ def _notice_failure(turn: _Turn) -> None:
             return
 
 
-def _go_forward(turn: _Turn) -> None:
+def _go_forward(turn: Turn) -> None:
     """Start or skip every step whose needs are done."""
     for step, index, task in turn.tasks():
         if task.status is not StepStatus.PENDING or not all(
@@ -411,17 +386,17 @@ def _go_forward(turn: _Turn) -> None:
             try:
                 wanted = step.condition.evaluate_bool(run_scope(turn.run, step.upstream))
             except ExpressionError as error:
-                _fail_unsent(turn, step, index, _no_retry(error))
+                fail_unsent(turn, step, index, no_retry(error))
                 return
             if not wanted:
                 turn.record(TaskSkipped(at=turn.env.now, step=step.id, host_index=index))
                 continue
-        _send(turn, step, index)
+        send(turn, step, index)
         if turn.run.steps[step.id][index].status is StepStatus.FAILED:
             return  # it could not even be sent: the run goes back before anything else starts
 
 
-def _succeed(turn: _Turn) -> None:
+def _succeed(turn: Turn) -> None:
     """End well when every step is done."""
     run = turn.run
     if not all(_is_done(tasks) for tasks in run.steps.values()):
@@ -437,7 +412,7 @@ def _succeed(turn: _Turn) -> None:
     turn.record(RunEnded(at=turn.env.now, status=RunStatus.SUCCEEDED, output=output))
 
 
-def _quiesce(turn: _Turn) -> bool:
+def _quiesce(turn: Turn) -> bool:
     """Stop what goes forward; true once every forward task has a known outcome (rule 3)."""
     quiet = True
     for step, index, task in turn.tasks():
@@ -449,11 +424,11 @@ def _quiesce(turn: _Turn) -> bool:
         elif task.status in (StepStatus.RUNNING, StepStatus.IN_DOUBT):
             quiet = False
             if not task.cancel_sent:
-                _send_cancel(turn, step, index, task)
+                send_cancel(turn, step, index, task)
     return quiet
 
 
-def _undo(turn: _Turn) -> None:
+def _undo(turn: Turn) -> None:
     """Send every undo whose dependents are undone (rule 4)."""
     for step, index, task in reversed(turn.tasks()):
         if not _wants_undo(step, task) or task.undoing:
@@ -462,10 +437,10 @@ def _undo(turn: _Turn) -> None:
         if not any(
             _wants_undo(other, other_task) for other in later for other_task in turn.run.steps[other.id]
         ):
-            _send_undo(turn, step, index)
+            send_undo(turn, step, index)
 
 
-def _end(turn: _Turn) -> None:
+def _end(turn: Turn) -> None:
     """End a run that went back once no undo is wanted any more (rules 9 and 11)."""
     tasks = turn.tasks()
     if any(_wants_undo(step, task) for step, _, task in tasks):
@@ -496,202 +471,6 @@ def _wants_undo(step: StepDef, task: Task) -> bool:
         and not task.given_up
         and task.status is not StepStatus.COMPENSATED
     )
-
-
-# Sending
-
-
-def _send(turn: _Turn, step: StepDef, index: int) -> None:
-    """Send the next forward attempt."""
-    scope = run_scope(turn.run, step.upstream)
-    try:
-        args = step.args.render(scope)
-        _check_size(args)
-        target = _routing_key(step.target.kind, step.target.name.render_text(scope))
-    except BatonError as error:
-        _fail_unsent(turn, step, index, _no_retry(error))
-        return
-    _dispatch(turn, step, index, CommandKind.EXECUTE, target, args)
-
-
-def _send_undo(turn: _Turn, step: StepDef, index: int) -> None:
-    """Send the next attempt of an undo: to the agent with the effect, or whom the document names."""
-    undo = step.compensate
-    task = turn.run.steps[step.id][index]
-    if undo is None:
-        raise AssertionError(step.id)
-    scope = run_scope(turn.run, (step.id, *step.upstream))
-    try:
-        args = undo.args.render(scope)
-        _check_size(args)
-        if undo.target is not None:
-            target = _routing_key(undo.target.kind, undo.target.name.render_text(scope))
-        elif task.effect_agent:
-            target = Topology.agent_key(task.effect_agent)
-        else:
-            target = task.target
-    except BatonError as error:
-        _fail_unsent(turn, step, index, _no_retry(error))
-        return
-    _dispatch(turn, step, index, CommandKind.COMPENSATE, target, args)
-
-
-def _dispatch(
-    turn: _Turn, step: StepDef, index: int, kind: CommandKind, target: str, args: dict[str, Any]
-) -> None:
-    """Record an attempt and hand out its command."""
-    env = turn.env
-    task = turn.run.steps[step.id][index]
-    undo = kind is CommandKind.COMPENSATE
-    plan = _plan(step, undo=undo)
-    attempt = 1 + (task.undo_attempt if undo else task.attempt)
-    name = command_id(turn.run.head.id, step.id, index, attempt, kind)
-    turn.record(
-        AttemptSent(
-            at=env.now,
-            step=step.id,
-            host_index=index,
-            undo=undo,
-            attempt=attempt,
-            command_id=name,
-            action=plan.action,
-            target=target,
-            due=env.now + env.start_within + plan.timeout + env.grace,
-        )
-    )
-    _hand_out(
-        turn,
-        target,
-        undo=undo,
-        command=Command(
-            id=name,
-            run_id=turn.run.head.id,
-            workflow=turn.run.head.workflow,
-            step=step.id,
-            host_index=index,
-            attempt=attempt,
-            kind=kind,
-            action=plan.action,
-            args=args,
-            idempotent=plan.idempotent,
-            issued_at=to_datetime(env.now),
-            expires_at=to_datetime(env.now + env.start_within),
-            timeout=plan.timeout / 1_000_000,
-            epoch=env.epoch,
-            reply_to=turn.run.head.shard,
-        ),
-    )
-
-
-def _send_cancel(turn: _Turn, step: StepDef, index: int, task: Task) -> None:
-    """Ask the agent to stop; for a pool, as soon as it is known which agent has it."""
-    kind, _, name = task.target.partition(".")
-    agent = name if kind == "agent" else task.agent
-    if not agent:
-        return
-    env = turn.env
-    turn.record(
-        CancelSent(at=env.now, step=step.id, host_index=index, command_id=task.command_id, agent=agent)
-    )
-    head = turn.run.head
-    _hand_out(
-        turn,
-        Topology.agent_key(agent),
-        undo=False,
-        command=Command(
-            id=command_id(head.id, step.id, index, task.attempt, CommandKind.CANCEL),
-            run_id=head.id,
-            workflow=head.workflow,
-            step=step.id,
-            host_index=index,
-            attempt=task.attempt,
-            kind=CommandKind.CANCEL,
-            action=step.action,
-            args={"command_id": task.command_id},
-            issued_at=to_datetime(env.now),
-            expires_at=to_datetime(env.now + step.timeout + env.start_within),
-            timeout=step.timeout / 1_000_000,
-            epoch=env.epoch,
-            reply_to=head.shard,
-        ),
-    )
-
-
-def _hand_out(turn: _Turn, target: str, *, undo: bool, command: Command) -> None:
-    span_id = turn.run.head.trace.span_of(command.step, command.host_index, undo=undo)
-    turn.commands.append(Dispatch(target=target, command=command, span_id=span_id))
-
-
-def _fail_unsent(turn: _Turn, step: StepDef, index: int, error: ErrorInfo) -> None:
-    """An attempt that could not be made, because an expression or the target is wrong."""
-    task = turn.run.steps[step.id][index]
-    undo = turn.run.going_back
-    turn.record(
-        AttemptFailed(
-            at=turn.env.now,
-            step=step.id,
-            host_index=index,
-            command_id="",
-            status="not_sent",
-            error=error,
-            undo=undo,
-            outcome=StepStatus.COMPENSATION_FAILED if undo else _outcome(turn, task, "not_sent"),
-        )
-    )
-
-
-def _doubt(turn: _Turn, step: StepDef, index: int, task: Task, why: str) -> None:
-    turn.record(
-        TaskInDoubt(at=turn.env.now, step=step.id, host_index=index, command_id=task.command_id, why=why)
-    )
-
-
-def _plan(step: StepDef, *, undo: bool) -> StepDef | UndoDef:
-    """What says how an attempt is made: the step, or its undo."""
-    return step.compensate if undo and step.compensate is not None else step
-
-
-def _may_retry(turn: _Turn, step: StepDef, task: Task, *, retryable: bool) -> bool:
-    """Whether another attempt may follow by itself (rules 2, 3 and 5)."""
-    made = task.undo_attempt if task.undoing else task.attempt
-    forward_over = turn.run.going_back and not task.undoing
-    allowed = task.granted + _plan(step, undo=task.undoing).retry.attempts
-    return retryable and not forward_over and made < allowed
-
-
-def _retry_at(turn: _Turn, step: StepDef, task: Task, error: ErrorInfo) -> int | None:
-    if not _may_retry(turn, step, task, retryable=error.retryable):
-        return None
-    made = task.undo_attempt if task.undoing else task.attempt
-    retry = _plan(step, undo=task.undoing).retry
-    return turn.env.now + retry.delay_before(made - task.granted, turn.env.jitter)
-
-
-def _outcome(turn: _Turn, task: Task, status: str) -> StepStatus:
-    """What a task is that failed for good in this way."""
-    if task.undoing:
-        return StepStatus.COMPENSATION_FAILED
-    if turn.run.going_back and status in ("cancelled", "never_seen", "expired", "returned", "rejected"):
-        return StepStatus.CANCELLED
-    return StepStatus.FAILED
-
-
-def _routing_key(kind: str, name: str) -> str:
-    check_name(name, f"name of {kind}")
-    return Topology.agent_key(name) if kind == "agent" else Topology.pool_key(name)
-
-
-def _check_size(args: dict[str, Any]) -> None:
-    size = len(encode(args))
-    if size > MAX_ARGS_BYTES:
-        raise InvalidInput(
-            f"the arguments have {size} bytes, more than {MAX_ARGS_BYTES}", code="args_too_large"
-        )
-
-
-def _no_retry(error: BatonError) -> ErrorInfo:
-    """The error of something that would go wrong the same way again."""
-    return ErrorInfo(code=error.code, message=error.message[:2000], retryable=False)
 
 
 def _micros(at: datetime | None) -> int | None:

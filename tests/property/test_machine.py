@@ -37,7 +37,8 @@ def workflows(draw: st.DrawFn) -> Workflow:
     """A random DAG: chains, diamonds, forests; undos here and there; all kinds of retries."""
     size = draw(st.integers(1, 7))
     names = [f"s{number}" for number in range(size)]
-    steps = []
+    steps: list[Step] = []
+    targets: list[str | PoolTarget] = ["host-1", PoolTarget(pool="p")]
     for number, name in enumerate(names):
         needs = draw(
             st.none() | st.sets(st.sampled_from(names[:number]), max_size=3).map(sorted)
@@ -55,7 +56,7 @@ def workflows(draw: st.DrawFn) -> Workflow:
             Step(
                 id=name,
                 action="do.it",
-                target=draw(st.sampled_from(("host-1", PoolTarget(pool="p")))),
+                target=draw(st.sampled_from(targets)),
                 needs=needs,
                 if_=draw(st.sampled_from((None, None, None, "input.go", "input.missing"))),
                 idempotent=draw(st.booleans()),
@@ -318,7 +319,7 @@ class SagaMachine(RuleBasedStateMachine):
             return
         assert fold(self.head, self.history) == self.run
         assert self.run.seq == len(self.history)
-        stored = [decode(encode(fact), Fact) for fact in self.history]  # type: ignore[arg-type]
+        stored: list[Fact] = [decode(encode(fact), Fact) for fact in self.history]  # type: ignore[arg-type]
         assert fold(self.head, stored) == self.run
         assert decode(encode(self.run), Run) == self.run
 

@@ -97,8 +97,9 @@ def test_rule_2_an_expression_that_fails_fails_its_step_and_the_run_goes_back() 
     saga.succeed("a")
     assert saga.sent() == ["a"]
     assert saga.undone == ["a"]
-    assert saga.task("b").error is not None
-    assert saga.task("b").error.code == "expression_error"
+    error = saga.task("b").error
+    assert error is not None
+    assert error.code == "expression_error"
 
 
 def test_rule_2_an_unknown_agent_fails_the_step_and_is_named() -> None:
@@ -206,7 +207,7 @@ def test_rule_4_order_holds_across_steps_without_undo() -> None:
     ],
 )
 def test_rule_4_what_was_killed_after_it_started_has_effect(
-    status: str, started: bool, undone: list[str]
+    status: str, *, started: bool, undone: list[str]
 ) -> None:
     """A step that reported failure has none; one that was killed has, if it had started."""
     saga = Saga(step("a"))
@@ -349,15 +350,16 @@ def test_rule_8_a_late_or_duplicate_result_changes_nothing_and_is_recorded() -> 
     first = saga.last("a")
     saga.say(first, "failed")
     saga.wait(2)
-    for late in (
-        lambda: saga.say(first, "succeeded"),
-        lambda: saga.say(saga.last("a"), "succeeded", agent="host-2"),
-        lambda: saga.say(saga.last("a"), "succeeded", attempt=1),
-        lambda: saga.say(saga.last("a"), "succeeded", step="nope"),
-        lambda: saga.say(saga.last("a"), "succeeded", host_index=3),
+    second = saga.last("a")
+    for command, changes in (
+        (first, {}),
+        (second, {"agent": "host-2"}),
+        (second, {"attempt": 1}),
+        (second, {"step": "nope"}),
+        (second, {"host_index": 3}),
     ):
         before = saga.run
-        move = late()
+        move = saga.say(command, "succeeded", **changes)
         assert move.run.steps == before.steps
         assert [type(fact) for fact in move.facts] == [ResultIgnored]
         assert not move.commands
@@ -435,7 +437,7 @@ def test_rule_12_a_live_run_is_always_due_or_needs_a_person() -> None:
     assert saga.run.wake_at is not None
     saga.wait(5)
     saga.succeed("a")
-    saga.wait(10_000)
-    assert saga.run.wake_at is None
-    assert saga.status is RunStatus.ATTENTION
+    parked = saga.wait(10_000).run
+    assert parked.wake_at is None
+    assert parked.status is RunStatus.ATTENTION
     assert fold(saga.run.head, saga.facts) == saga.run
