@@ -6,7 +6,7 @@ import logging
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 
-from aiormq import Channel, spec
+from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelNotFoundEntity, PublishError
 
@@ -18,6 +18,7 @@ from runtime.bus.port import (
     PublishOutcome,
     Subscription,
 )
+from runtime.bus.properties import OutgoingProperties
 from runtime.bus.session import TRANSPORT_ERRORS, Session, Source, explain, place
 from runtime.bus.tolerant import install
 from schemas.errors import NotFound, Unreachable
@@ -30,7 +31,6 @@ FIRST_DELAY = 0.1  # seconds before the first new attempt
 LONGEST_DELAY = 5.0  # seconds
 WINDOW = 1000  # messages whose confirms are awaited together
 DRAIN_EVERY = 64  # messages between two waits for the socket to take what was written
-PERSISTENT = 2
 
 _random = secrets.SystemRandom()
 
@@ -176,13 +176,12 @@ class AmqpBus:
             outcomes[number] = PublishOutcome.CONFIRMED
         return None
 
-    def _properties(self, message: Message) -> spec.Basic.Properties:
-        expiration = message.expiration
-        return spec.Basic.Properties(
+    def _properties(self, message: Message) -> OutgoingProperties:
+        seconds = message.expiration
+        return OutgoingProperties(
             content_type=message.content_type,
-            headers=dict(message.headers) or None,
-            delivery_mode=PERSISTENT,
-            expiration=None if expiration is None else str(max(0, round(expiration * 1000))),
+            headers=dict(message.headers),
+            expiration=None if seconds is None else str(max(0, round(seconds * 1000))),
             message_id=next(self._ids),
         )
 
