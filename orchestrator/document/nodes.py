@@ -272,9 +272,17 @@ class _Parser:
         else:
             self._plain(text, node)
         if isinstance(node.data, str) and _SURROGATE.search(node.data):
+            self._join_surrogates(node)
+
+    def _join_surrogates(self, node: Node) -> None:
+        """Make characters of the pairs that JSON writes for those beyond 16 bits; refuse a half one."""
+        try:
+            node.data = node.data.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
             self._report(
                 node.line, node.column, "half of a surrogate pair is no character", "write the character"
             )
+            node.data = ""
             node.bad = True
 
     def _plain(self, text: str, node: Node) -> None:

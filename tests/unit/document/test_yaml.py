@@ -77,8 +77,8 @@ def test_scalars(scalar: str, value: Any) -> None:
 
 def test_json_is_yaml() -> None:
     """A JSON document reads as itself."""
-    assert data('{"a": [1, -2.5e3, true, null, "x\\n\\u00e9"], "b": {}}') == {
-        "a": [1, -2500.0, True, None, "x\né"],
+    assert data('{"a": [1, -2.5e3, true, null, "x\\n\\u00e9\\ud83d\\ude00"], "b": {}}') == {
+        "a": [1, -2500.0, True, None, "x\né😀"],
         "b": {},
     }
 
@@ -143,7 +143,7 @@ def test_a_bomb_stays_small() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, "{a: " * 100_000, "- " * 100_000, "? " * 100_000, "[\n" * 100_000]
+    "text", ["[" * 10_000, "{a: " * 10_000, "- " * 10_000, "? " * 10_000, "[\n" * 10_000]
 )
 def test_depth_is_refused_quickly(text: str) -> None:
     """Deep nesting neither exhausts the stack nor takes long."""
@@ -158,9 +158,11 @@ def test_size_is_limited() -> None:
     assert one.message == f"{MAX_BYTES + 3} bytes, more than the limit of {MAX_BYTES}"
 
 
-def test_number_of_nodes_is_limited() -> None:
+def test_number_of_nodes_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """A text of very many small values is refused before it becomes work."""
-    assert wrong("[" + "1," * 150_000 + "]") == [(1, 200_000, "more than 100000 keys and values")]
+    monkeypatch.setattr("orchestrator.document.nodes.MAX_NODES", 100)
+    assert data("[" + "1," * 99 + "]")
+    assert wrong("[" + "1," * 150 + "]") == [(1, 200, "more than 100 keys and values")]
 
 
 def test_not_utf8() -> None:
@@ -199,7 +201,7 @@ def test_positions() -> None:
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(max_size=80) | st.text("ab:-[]{}&*!|>'\"%@`#?,\n\t \\<~.019$", max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No text makes the reader fail: there is a result or there are diagnostics inside the text."""
@@ -237,14 +239,8 @@ _FIELDS = [
     "$ref",
     "pattern",
 ]
-_leaf = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=8)
-    | st.just("${{ steps.a.output }}")
-)
+_text = st.text(st.characters(exclude_categories=()), max_size=8)  # lone surrogates, too
+_leaf = st.none() | st.booleans() | st.integers() | st.floats() | _text | st.just("${{ steps.a.output }}")
 _shape = st.recursive(
     _leaf,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_FIELDS), inner, max_size=5),
@@ -252,7 +248,7 @@ _shape = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.fixed_dictionaries({"workflow": st.just("w"), "steps": st.lists(_shape, max_size=4), "input": _shape})
 )
@@ -270,7 +266,7 @@ def _as_yaml(value: Any) -> str:
         case list():
             return "[" + ", ".join(_as_yaml(item) for item in value) + "]"
         case str():
-            escaped = "".join(f"\\U{ord(c):08x}" if not c.isalnum() else c for c in value)
+            escaped = "".join(c if c.isascii() and c.isalnum() else f"\\U{ord(c):08x}" for c in value)
             return f'"{escaped}"'
         case None:
             return "null"
