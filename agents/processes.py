@@ -220,7 +220,7 @@ async def _converse(
 
 async def _exit_of(process: asyncio.subprocess.Process) -> int:
     """The exit code, also while a child of the program holds its pipes open, which `wait` would wait for."""
-    while process.returncode is None:
+    while process.returncode is None:  # noqa: ASYNC110 - nothing else tells of it
         await asyncio.sleep(_POLL)
     return process.returncode
 

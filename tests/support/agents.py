@@ -1,4 +1,4 @@
-"""What tests of agents need: commands, contexts, an agent in this process, and a stand-in for the coordinator."""
+"""What tests of agents need: commands, contexts, an agent in this process, a stand-in coordinator."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -24,13 +24,13 @@ from schemas.messages import Command, CommandKind, Presence, Result, command_id
 from schemas.names import Topology
 from tests.support.waiting import until
 
-__all__ = ["Desk", "about", "command", "context", "desk_declarations", "serving"]
+__all__ = ["Desk", "about", "command", "context", "desk_declarations", "names", "serving"]
 
 SHARD = "0"
 
 
 def command(action: str, args: dict[str, Any] | None = None, **changes: Any) -> Command:
-    """A command for step `s` of run `r`, sent now, that may start within a minute; `changes` replace fields."""
+    """A command for step `s` of run `r`, sent now, with a minute to start; `changes` replace fields."""
     now = datetime.now(UTC)
     fields = {
         "run_id": "r",
@@ -48,9 +48,8 @@ def command(action: str, args: dict[str, Any] | None = None, **changes: Any) -> 
         "args": args or {},
         **changes,
     }
-    fields.setdefault(
-        "id", command_id(*(fields[part] for part in ("run_id", "step", "host_index", "attempt", "kind")))
-    )
+    parts = ("run_id", "step", "host_index", "attempt", "kind")
+    fields.setdefault("id", command_id(*(fields[part] for part in parts)))
     return Command(**fields)
 
 
@@ -63,6 +62,11 @@ def about(kind: CommandKind, asked: Command) -> Command:
 def context(directory: Path, made: Command | None = None) -> Context:
     """A context outside any agent, for calling an action's function."""
     return Context(made or command("x"), "here", work=directory / "work", processes=Processes())
+
+
+def names(directory: Path) -> list[str]:
+    """What is in a directory."""
+    return sorted(path.name for path in directory.iterdir())
 
 
 def desk_declarations(topology: Topology) -> Declarations:
@@ -182,5 +186,7 @@ async def serving(
         yield desk, runtime
     finally:
         stop.set()
-        await task
-        await desk.bus.stop()
+        try:
+            await task
+        finally:
+            await desk.bus.stop()

@@ -13,7 +13,7 @@ import pytest
 from agents import ActionError, Context
 from agents.builtins import archive
 from agents.context import Stopped
-from tests.support.agents import context
+from tests.support.agents import context, names
 
 Make = Callable[[Path, dict[str, bytes]], Path]
 
@@ -68,10 +68,10 @@ def tree(root: Path) -> dict[str, bytes]:
 
 def refused(ctx: Context, packed: Path, to: Path) -> ActionError:
     """The error with which unpacking is refused for good, having left nothing."""
-    before = sorted(os.listdir(to.parent))
+    before = names(to.parent)
     with pytest.raises(ActionError) as caught:
         archive.unpack(ctx, str(packed), str(to))
-    assert sorted(os.listdir(to.parent)) == before
+    assert names(to.parent) == before
     assert not caught.value.retryable
     return caught.value
 
@@ -86,7 +86,7 @@ def test_an_archive_is_unpacked(ctx: Context, tmp_path: Path, make: Make) -> Non
     to = tmp_path / "deep" / "v1"
     assert archive.unpack(ctx, str(packed), str(to)) == archive.Unpacked(str(to), 3)
     assert tree(to) == {name: data for name, data in FILES.items() if not name.endswith("/")}
-    assert os.listdir(to.parent) == ["v1"]
+    assert names(to.parent) == ["v1"]
 
 
 def test_a_program_stays_executable(ctx: Context, tmp_path: Path) -> None:
@@ -229,4 +229,4 @@ def test_a_stopped_unpacking_leaves_nothing(
     packed = make_tar(tmp_path / "t", {"a": b"a", "b": b"b", "c": b"c"})
     with pytest.raises(Stopped):
         archive.unpack(ctx, str(packed), str(tmp_path / "v1"))
-    assert os.listdir(tmp_path) == ["t"]
+    assert names(tmp_path) == ["t"]

@@ -1,7 +1,6 @@
 """`file.write` and `file.remove`."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from agents import ActionError, Context
 from agents.builtins import files
 from agents.builtins.files import replacing
 from agents.context import Stopped
-from tests.support.agents import context
+from tests.support.agents import context, names
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ def test_a_file_is_written_whole(ctx: Context, tmp_path: Path) -> None:
         len(data),
         hashlib.sha256(data).hexdigest(),
     )
-    assert os.listdir(path.parent) == ["f"]
+    assert names(path.parent) == ["f"]
 
 
 def test_writing_again_gives_the_same(ctx: Context, tmp_path: Path) -> None:
@@ -52,9 +51,9 @@ def test_a_link_is_replaced_not_followed(ctx: Context, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["relative", "", "/with\0nul"])
 def test_paths_must_be_absolute(ctx: Context, path: str) -> None:
     """A relative path would mean something else wherever the agent is started."""
-    for call in (lambda: files.write(ctx, path, "x"), lambda: files.remove(ctx, path)):
+    for action, more in ((files.write, {"content": "x"}), (files.remove, {})):
         with pytest.raises(ActionError) as caught:
-            call()
+            action(ctx, path, **more)
         assert (caught.value.code, caught.value.retryable) == ("bad_arguments", False)
         assert caught.value.details == {"field": "path"}
 
@@ -80,7 +79,7 @@ def test_a_failed_write_leaves_nothing(ctx: Context, tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError):
         half()
-    assert os.listdir(tmp_path) == ["f"]
+    assert names(tmp_path) == ["f"]
     assert path.read_text() == "old"
 
 
@@ -89,7 +88,7 @@ def test_what_a_killed_agent_left_is_cleaned_up(ctx: Context, tmp_path: Path) ->
     path = tmp_path / "f"
     files.part_of(ctx, path).write_text("half")
     files.write(ctx, str(path), "whole")
-    assert os.listdir(tmp_path) == ["f"]
+    assert names(tmp_path) == ["f"]
 
 
 def test_trouble_is_an_error_that_names_the_path(ctx: Context, tmp_path: Path) -> None:
@@ -99,7 +98,7 @@ def test_trouble_is_an_error_that_names_the_path(ctx: Context, tmp_path: Path) -
         files.write(ctx, str(tmp_path / "d"), "x")
     assert caught.value.code == "file_error"
     assert str(tmp_path / "d") in caught.value.message
-    assert os.listdir(tmp_path) == ["d"]
+    assert names(tmp_path) == ["d"]
 
 
 def test_removing_is_done_once_and_may_be_repeated(ctx: Context, tmp_path: Path) -> None:
@@ -131,7 +130,7 @@ def test_a_directory_needs_to_be_asked_for(ctx: Context, tmp_path: Path) -> None
         files.remove(ctx, str(tmp_path / "d"))
     assert (caught.value.code, caught.value.retryable) == ("is_directory", False)
     assert files.remove(ctx, str(tmp_path / "d"), recursive=True).removed
-    assert os.listdir(tmp_path) == ["precious"]
+    assert names(tmp_path) == ["precious"]
 
 
 @pytest.mark.parametrize("path", ["/", "/srv", "/usr/..", "/etc/"])
@@ -147,4 +146,4 @@ def test_a_stopped_action_does_nothing(ctx: Context, tmp_path: Path) -> None:
     ctx.stop()
     with pytest.raises(Stopped):
         files.write(ctx, str(tmp_path / "f"), "x")
-    assert not os.listdir(tmp_path)
+    assert not names(tmp_path)

@@ -16,7 +16,7 @@ from agents import ActionError, Context
 from agents.builtins import http
 from agents.limits import MAX_BODY_BYTES
 from schemas.codec import encode
-from tests.support.agents import context
+from tests.support.agents import context, names
 
 CONTENT = os.urandom(3_000_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -171,7 +171,7 @@ async def test_a_file_is_downloaded(ctx: Context, server: Server, tmp_path: Path
     got = await http.download(ctx, url=f"{server.url}/redirect", to=str(to), sha256=SHA.upper())
     assert (got.path, got.bytes, got.sha256) == (str(to), len(CONTENT), SHA)
     assert to.read_bytes() == CONTENT
-    assert os.listdir(to.parent) == ["f"]
+    assert names(to.parent) == ["f"]
 
 
 async def test_what_is_there_already_is_not_downloaded(ctx: Context, server: Server, tmp_path: Path) -> None:
@@ -192,12 +192,12 @@ async def test_other_content_is_refused(ctx: Context, server: Server, tmp_path: 
         http.download(ctx, url=f"{server.url}/file", to=str(to), sha256="0" * 64), "sha256_mismatch"
     )
     assert error.details == {"sha256": SHA}
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
     to.write_bytes(b"old")
     await failing(
         http.download(ctx, url=f"{server.url}/file", to=str(to), sha256="0" * 64), "sha256_mismatch"
     )
-    assert os.listdir(tmp_path) == ["f"]
+    assert names(tmp_path) == ["f"]
     assert to.read_bytes() == b"old"
 
 
@@ -209,7 +209,7 @@ async def test_a_failed_download_leaves_nothing(
     with pytest.raises(ActionError) as caught:
         await http.download(ctx, url=f"{server.url}/{path}", to=str(tmp_path / "f"))
     assert caught.value.code in ("http_error", "http_status")
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 async def test_an_interrupted_download_leaves_nothing(
@@ -217,10 +217,14 @@ async def test_an_interrupted_download_leaves_nothing(
 ) -> None:
     """Cancelled in the middle of it."""
     task = asyncio.create_task(http.download(ctx, url=f"{server.url}/file", to=str(tmp_path / "f")))
-    ctx.on_progress(lambda _: task.cancel())
+
+    def cancel(_: Any) -> None:
+        task.cancel()
+
+    ctx.on_progress(cancel)
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 async def test_a_download_is_bounded(
@@ -230,7 +234,7 @@ async def test_a_download_is_bounded(
     monkeypatch.setattr(http, "MAX_DOWNLOAD_BYTES", 1000)
     error = await failing(http.download(ctx, url=f"{server.url}/file", to=str(tmp_path / "f")), "too_large")
     assert not error.retryable
-    assert os.listdir(tmp_path) == []
+    assert names(tmp_path) == []
 
 
 def test_a_digest_looks_like_one() -> None:

@@ -52,7 +52,8 @@ async def failing(call: Any, code: str) -> ActionError:
 
 async def test_a_program_runs(ctx: Context, tmp_path: Path) -> None:
     """Its arguments reach it as they are, with input, directory and environment; both streams come back."""
-    code = "import os, sys; print(sys.argv[1:], sys.stdin.read(), os.getcwd(), os.environ['A']); print(1, file=sys.stderr)"
+    code = "import os, sys; print(sys.argv[1:], sys.stdin.read(), os.getcwd(), os.environ['A'])"
+    code += "; print(1, file=sys.stderr)"
     ran = await exec_run.run(
         ctx, python(code, "$HOME; *", "b c"), cwd=str(tmp_path), env={"A": "ü"}, stdin="given"
     )
@@ -269,7 +270,8 @@ def test_a_module_may_import_its_neighbours(tmp_path: Path) -> None:
     """And its `Agent` may have any name."""
     (tmp_path / "neighbour_of_test.py").write_text("NAME = 'app.hello'")
     (tmp_path / "m.py").write_text(
-        "from __future__ import annotations\nfrom agents import Agent, Context\nimport neighbour_of_test as n\n"
+        "from __future__ import annotations\nfrom agents import Agent, Context\n"
+        "import neighbour_of_test as n\n"
         "mine = Agent()\n@mine.action(n.NAME)\nasync def hello(ctx: Context, who: str) -> str: return who\n"
     )
     try:

@@ -124,7 +124,7 @@ async def test_a_decorated_function_can_still_be_called(agent: Agent) -> None:
 
 
 def test_a_compensation_of_its_own_runs_for_compensate_only(agent: Agent) -> None:
-    """With `compensate`, a command of that kind runs that function, with its own arguments; without, the action."""
+    """With `compensate`, a command of that kind runs that function; without, the action itself."""
 
     @agent.action("charge")
     async def charge(ctx: Context, amount: int) -> None: ...
