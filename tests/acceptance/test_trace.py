@@ -40,10 +40,8 @@ steps:
 
 POINTS = [
     "coordinator.before_commit:1",
-    "coordinator.after_commit:1",
     "coordinator.before_ack:1",
     "coordinator.after_publish:1",
-    "coordinator.after_confirm:2",
     "coordinator.after_commit:3",
     "telemetry.after_export:1",
 ]
