@@ -22,7 +22,6 @@ from orchestrator.intake import (
     InputForRun,
     OutboxDone,
     StartRun,
-    TelemetryDone,
     read_delivery,
 )
 from orchestrator.metrics import Metrics
@@ -41,7 +40,7 @@ from schemas.names import Topology
 
 __all__ = ["Coordinator"]
 
-log = logging.getLogger("baton.coordinator")
+log = logging.getLogger(__name__)
 
 LAZY_SECONDS = 0.05
 """How long bookkeeping that nobody waits for may wait for a batch to ride in."""
@@ -163,10 +162,6 @@ class Coordinator:
         else:
             self._lazy.append(_Item(done, None, asyncio.get_running_loop().time()))
             asyncio.get_running_loop().call_later(LAZY_SECONDS, self._wake.set)
-
-    def telemetry_done(self, cursor: int) -> None:
-        """Telemetry has dealt with every fact up to `cursor`."""
-        self._put(TelemetryDone(cursor), None)
 
     # the loop
 
