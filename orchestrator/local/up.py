@@ -136,7 +136,7 @@ async def _everything(settings: Settings, *, broker_given: bool) -> AsyncIterato
             say("starting a private RabbitMQ node, which takes a few seconds …")
             broker = await closing.enter_async_context(PrivateBroker(HOME / "broker"))
             url = broker.url
-            where = f"{place(url)} (private, data in {HOME / 'broker'})"
+            where = f"{place(url)} (private; its URL with the password is in {_keep(url)})"
         shared = {"BATON_AMQP_URL": url, "BATON_NAMESPACE": settings.namespace, "BATON_TOKEN": settings.token}
         options = ["coordinator", "--db", settings.db, "--listen", settings.listen]
         coordinator = await Child.start("coordinator", "orchestrator.cli", options, shared)
@@ -153,6 +153,14 @@ async def _everything(settings: Settings, *, broker_given: bool) -> AsyncIterato
         say(f"agent        {AGENT}, state in {state}, log {agent.log}")
         _say_how(settings)
         yield [coordinator, agent]
+
+
+def _keep(url: str) -> Path:
+    """Leave the private broker's URL where publishers and further agents of this user find it."""
+    path = HOME / "broker" / "url"
+    path.touch(mode=0o600)
+    path.write_text(f"{url}\n")
+    return path
 
 
 def _announced(client: ApiClient) -> bool:
