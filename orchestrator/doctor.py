@@ -119,7 +119,7 @@ async def _permissions(connection: AbstractConnection, settings: Settings) -> Ch
         message = await queue.get(timeout=CONNECT_SECONDS)
         if message is not None:
             await message.ack()
-        await queue.delete()
+        await queue.delete(if_unused=False, if_empty=False)
         await channel.close()
     except TRANSPORT_ERRORS as error:
         ours = f"'{settings.namespace}.*'"

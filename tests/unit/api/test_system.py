@@ -1,0 +1,102 @@
+"""Health, metrics, agents, the OpenAPI document, and errors that no handler made."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from orchestrator.store.reader import SqliteReader
+from tests.support.office import Office
+from tests.support.waiting import eventually
+
+
+async def test_health(desk: Office) -> None:
+    """Live says that the process answers; ready says 503 and why, as long as events are not taken in."""
+    assert (await desk.http.get("/health/live")).json() == {"status": "live"}
+    assert (await desk.http.get("/health/ready")).json() == {"status": "ready"}
+    desk.problem.append("there is no connection to the broker")
+    answer = await desk.http.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "not_ready"
+    assert "broker" in answer.json()["error"]["message"]
+    assert (await desk.http.get("/health/live")).status_code == 200
+
+
+async def test_metrics_are_prometheus_text(desk: Office) -> None:
+    """Figures are there in the format that Prometheus reads."""
+    await desk.start()
+    answer = await desk.http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'baton_runs_total{status="started",workflow="hello"} 1.0' in answer.text
+
+
+async def test_agents_are_listed(desk: Office) -> None:
+    """An agent that announced itself is shown with its labels and both clocks."""
+    await desk.announce()
+
+    async def look() -> Any:
+        return (await desk.http.get("/api/agents")).json()["items"] or None
+
+    [agent] = await eventually(look, every=0.01)
+    assert (agent["name"], agent["labels"], agent["stopping"]) == ("web-1", {"role": "web"}, False)
+    assert agent["at"] <= agent["seen_at"]
+
+
+async def test_the_openapi_document_lists_every_route(desk: Office) -> None:
+    """`/schema` describes all paths with their methods and request bodies, and loads nothing from elsewhere."""
+    answer = await desk.http.get("/schema")
+    paths = answer.json()["paths"]
+    assert {
+        "/api/events", "/api/workflows", "/api/workflows/{name}", "/api/runs", "/api/runs/{run_id}",
+        "/api/runs/{run_id}/history", "/api/runs/{run_id}/cancel", "/api/runs/{run_id}/resolve", "/api/agents",
+        "/api/inbox", "/api/dead", "/api/dead/{letter_id}", "/api/dead/replay", "/health/live", "/health/ready",
+        "/metrics",
+    } == set(paths)  # fmt: skip
+    assert all("requestBody" in paths[path]["post"] for path in ("/api/runs", "/api/events", "/api/workflows"))
+    assert (await desk.http.get("/schema/openapi.json")).json() == answer.json()
+    assert "<script" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/nope", 404, "not_found"),
+        ("GET", "/api/runs/a/b/c", 404, "not_found"),
+        ("GET", "/%00", 404, "not_found"),
+        ("DELETE", "/api/runs", 405, "method_not_allowed"),
+        ("PATCH", "/api/workflows/hello", 405, "method_not_allowed"),
+    ],
+)
+async def test_what_is_not_there_has_the_same_shape(
+    desk: Office, method: str, path: str, status: int, code: str
+) -> None:
+    """Errors of the framework are in our shape too."""
+    answer = await desk.http.request(method, path)
+    assert answer.status_code == status
+    assert set(answer.json()["error"]) == {"code", "message", "hint", "details"}
+    assert answer.json()["error"]["code"] == code
+
+
+async def test_a_fault_of_ours_shows_no_traceback(
+    desk: Office, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A 500 says nothing of the inside; the log has all of it."""
+
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the secret inside")
+
+    monkeypatch.setattr(SqliteReader, "run", broken)
+    with caplog.at_level(logging.ERROR):
+        answer = await desk.http.get("/api/runs/x")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal"
+    assert "secret" not in answer.text
+    assert "the secret inside" in caplog.text
+
+
+async def test_a_stopping_coordinator_says_503(desk: Office) -> None:
+    """What comes too late is told to try again, not that it was wrong."""
+    desk.coordinator.stop()
+    answer = await desk.http.post("/api/runs", json={"workflow": "hello", "input": {"name": "x"}})
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "stopping"
