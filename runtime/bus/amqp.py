@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import ChannelNotFoundEntity, PublishError
+from aiormq.exceptions import ChannelNotFoundEntity
 
 from runtime.bus.port import (
     Declarations,
@@ -18,7 +18,7 @@ from runtime.bus.port import (
     PublishOutcome,
     Subscription,
 )
-from runtime.bus.properties import OutgoingProperties
+from runtime.bus.publishing import Publication
 from runtime.bus.session import TRANSPORT_ERRORS, Session, Source, explain, place
 from runtime.bus.tolerant import install
 from schemas.errors import NotFound, Unreachable
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 FIRST_DELAY = 0.1  # seconds before the first new attempt
 LONGEST_DELAY = 5.0  # seconds
 WINDOW = 1000  # messages whose confirms are awaited together
-DRAIN_EVERY = 64  # messages between two waits for the socket to take what was written
 
 _random = secrets.SystemRandom()
 
@@ -147,43 +146,9 @@ class AmqpBus:
         self, session: Session, messages: Sequence[Message], outcomes: list[PublishOutcome]
     ) -> str:
         """Publish, fill in `outcomes` as they become known, and return what went wrong, if anything."""
-        channel = await session.publisher()
-        errors = await asyncio.gather(
-            *(
-                self._publish_one(channel, number, message, outcomes)
-                for number, message in enumerate(messages)
-            )
-        )
-        return "; ".join(sorted({explain(error) for error in errors if error is not None}))
-
-    async def _publish_one(
-        self, channel: Channel, number: int, message: Message, outcomes: list[PublishOutcome]
-    ) -> BaseException | None:
-        try:
-            await channel.basic_publish(
-                message.body,
-                exchange=message.exchange,
-                routing_key=message.routing_key,
-                properties=self._properties(message),
-                mandatory=message.mandatory,
-                wait=number % DRAIN_EVERY == DRAIN_EVERY - 1,
-            )
-        except PublishError:
-            outcomes[number] = PublishOutcome.RETURNED
-        except TRANSPORT_ERRORS as error:
-            return error
-        else:
-            outcomes[number] = PublishOutcome.CONFIRMED
-        return None
-
-    def _properties(self, message: Message) -> OutgoingProperties:
-        seconds = message.expiration
-        return OutgoingProperties(
-            content_type=message.content_type,
-            headers=dict(message.headers),
-            expiration=None if seconds is None else str(max(0, round(seconds * 1000))),
-            message_id=next(self._ids),
-        )
+        publication = Publication(await session.publisher(), outcomes)
+        await publication.run(messages, self._ids)
+        return "; ".join(sorted({explain(error) for error in publication.errors}))
 
     # consuming
 
@@ -242,10 +207,7 @@ class _Consumer:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
         if self._source is not None:
-            try:
-                await self._source.session.bounded(self._source.channel.basic_cancel(self._tag))
-            except TRANSPORT_ERRORS as error:
-                log.debug("consumer of %s ended with its connection: %s", self._queue, explain(error))
+            await self._source.finish(self._tag)
 
     async def _run(self) -> None:
         delays, told = _delays(), ""

@@ -185,10 +185,12 @@ class Source:
         self.channel = channel
         self._ledger = AckLedger()
         self._order = asyncio.Lock()  # frames must leave in the order the ledger was asked
+        self._highest = 0  # tag
         self._taken = -1  # how many there are in all, once that is known
 
     def delivery(self, queue: str, message: DeliveredMessage) -> Delivery:
         """`message` as the port shows it."""
+        self._highest = max(self._highest, message.delivery_tag or 0)
         properties = message.header.properties
         return Delivery(
             queue=queue,
@@ -214,6 +216,10 @@ class Source:
             await self.channel.close()
         return taken
 
+    async def finish(self, consumer: str) -> None:
+        """Consume no more; the channel closes once all that it delivered is settled."""
+        await self._tell(self._finish(consumer))
+
     async def ack(self, tags: Iterable[int]) -> None:
         """Acknowledge; nothing happens when the connection is gone."""
         await self._tell(self._ack(tags))
@@ -221,6 +227,10 @@ class Source:
     async def release(self, tags: Iterable[int]) -> None:
         """Put back, lowest tag first; nothing happens when the connection is gone."""
         await self._tell(self._release(tags))
+
+    async def _finish(self, consumer: str) -> None:
+        await self.channel.basic_cancel(consumer)
+        self._taken = self._highest
 
     async def _ack(self, tags: Iterable[int]) -> None:
         async with self._order:
