@@ -43,12 +43,21 @@ DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671}
 HEARTBEAT = 10  # seconds; a peer that says nothing for about three of them is taken for dead
 
 REFUSED = "the broker refuses the user or the password; check the AMQP URL"
-ADVICE: tuple[tuple[type[AMQPError], str], ...] = (
-    (ProbableAuthenticationError, REFUSED),
-    (AuthenticationError, REFUSED),
-    (ChannelPreconditionFailed, "delete the queue or exchange once it is empty, or choose another namespace"),
-    (ChannelAccessRefused, "give the user configure, write and read permission on the namespace's names"),
+ADVICE: tuple[tuple[type[AMQPError], str, str], ...] = (
+    (ProbableAuthenticationError, "", REFUSED),
+    (AuthenticationError, "", REFUSED),
+    (
+        ChannelPreconditionFailed,
+        "inequivalent",
+        "delete the queue or exchange once it is empty, or choose another namespace",
+    ),
+    (
+        ChannelAccessRefused,
+        "",
+        "give the user configure, write and read permission on the namespace's names",
+    ),
 )
+"""What a person must do: for errors of this type with this word in the broker's text."""
 
 
 def explain(error: BaseException) -> str:
@@ -60,8 +69,8 @@ def explain(error: BaseException) -> str:
     text = str(error.args[-1] if error.args else "") or type(error).__name__
     if isinstance(error, InvalidFrameError) and "Connection.OpenOk" in text:
         return "create the AMQP URL's virtual host, give the user access to it, or correct the URL's path"
-    for kind, advice in ADVICE:
-        if isinstance(error, kind):
+    for kind, word, advice in ADVICE:
+        if isinstance(error, kind) and word in text:
             return f"{advice} ({text})"
     return text
 

@@ -11,6 +11,7 @@ import aio_pika
 import pika
 import pytest
 
+from orchestrator.local.broker import PrivateBroker
 from runtime.bus.amqp import AmqpBus
 from runtime.bus.port import Binding, Declarations, Exchange, Message, PublishOutcome, Queue
 from runtime.bus.tolerant import UNREADABLE_HEADER
@@ -243,6 +244,29 @@ async def first_complaint(bus: AmqpBus, caplog: pytest.LogCaptureFixture) -> str
         starting.cancel()
         await bus.stop()
     return lines(caplog, logging.WARNING)[0]
+
+
+async def test_a_restarted_broker_has_what_it_confirmed(broker: PrivateBroker, namespace: str) -> None:
+    """Killed and started again, the broker has every confirmed message, and the bus finds back to it."""
+    quorum = Queue(namespace, {"x-queue-type": "quorum", "x-delivery-limit": 20})
+    made = Declarations([Exchange(namespace, "direct")], [quorum], [Binding(namespace, namespace, "k")])
+    bus, inbox = AmqpBus(broker.url, made, name="test"), Inbox()
+    await bus.start()
+    assert set(await bus.publish(messages(namespace, range(100)))) == {CONFIRMED}
+    await bus.subscribe(namespace, inbox, prefetch=30)
+    first = await inbox.take(30)
+    await broker.kill()
+    assert set(await bus.publish(messages(namespace, [100]))) == {UNCONFIRMED}
+    await broker.restart()
+    await bus.ack(first)  # of a connection that is gone
+    seen: set[int] = set()
+    while len(seen) < 100:
+        got = await inbox.take_all()
+        seen |= {int(delivery.body) for delivery in got}
+        await bus.ack(got)
+    assert await bus.publish(messages(namespace, [101])) == [CONFIRMED]
+    await bus.stop()
+    await delete(broker.url, [made])
 
 
 def deep(levels: int) -> dict[str, Any]:
