@@ -7,7 +7,6 @@ tag. Anchors and aliases are refused, so a small text cannot grow into a large d
 
 import io
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -112,6 +111,7 @@ class _Parser:
 
     def parse(self) -> tuple[Node | None, list[Diagnostic]]:
         try:
+            self._check_directives()
             return self._document(self._events()), self.found
         except _Stop:
             return None, self.found
@@ -125,19 +125,15 @@ class _Parser:
     def _events(self) -> Iterator[Event]:
         """The parser's events; its errors become a diagnostic and `_Stop`."""
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what it warns of (directives) is refused here anyway
-                yield from YAML(typ="safe", pure=True).parse(io.StringIO(self.text))
+            yield from YAML(typ="safe", pure=True).parse(io.StringIO(self.text))
         except MarkedYAMLError as error:
             self._report_syntax(error)
             raise _Stop from None
         except YAMLError as error:
             self._report_character(error)
             raise _Stop from None
-        except Exception:  # noqa: BLE001 - on odd directives and escapes the library fails in its own ways
-            self._report(
-                1, 1, "this is not YAML that can be read", "look for odd escapes, tags and directives"
-            )
+        except Exception:  # noqa: BLE001 - on odd escapes the library fails in its own ways
+            self._report(1, 1, "this is not YAML that can be read", "look for odd escapes and tags")
             raise _Stop from None
 
     def _report_syntax(self, error: MarkedYAMLError) -> None:
@@ -158,6 +154,17 @@ class _Parser:
         reason = getattr(error, "reason", "it cannot be read")
         self._report(line, column, f"not valid YAML: {reason}", "remove the control character")
 
+    def _check_directives(self) -> None:
+        """Refuse them before the library sees them: it fails on some and warns of others."""
+        for number, line in enumerate(self.text.splitlines(), start=1):
+            if line.startswith("%") and line.split("#")[0].rstrip() != "%YAML 1.2":
+                self._report(
+                    number, 1, "directives are not supported", "leave it out; YAML 1.2 is what is read"
+                )
+                raise _Stop
+            if line.strip() and not line.lstrip().startswith(("#", "%")):
+                break
+
     def _document(self, events: Iterator[Event]) -> Node | None:
         root = None
         documents = 0
@@ -165,7 +172,9 @@ class _Parser:
             match event:
                 case DocumentStartEvent():
                     documents += 1
-                    self._check_start(event, documents)
+                    if documents > 1:
+                        self._report_at(event, "a second document in one file", "write one workflow per file")
+                        raise _Stop
                 case StreamStartEvent() | DocumentEndEvent():
                     pass
                 case StreamEndEvent():
@@ -176,13 +185,6 @@ class _Parser:
                 case _:
                     root = self._node(event, events, 0)
         return root
-
-    def _check_start(self, event: DocumentStartEvent, number: int) -> None:
-        if number > 1:
-            self._report_at(event, "a second document in one file", "write one workflow per file")
-            raise _Stop
-        if event.version is not None and tuple(event.version) != (1, 2):
-            self._report(1, 1, "only YAML 1.2 is read", "leave the %YAML line out")
 
     def _node(self, event: Event, events: Iterator[Event], depth: int) -> Node:
         node = Node(None, event.start_mark.line + 1, event.start_mark.column + 1)
