@@ -41,8 +41,7 @@ def wanted_runs(
 
 def check_input(definition: Definition, value: Any) -> str:
     """Why `value` cannot be a run's input; empty when it can."""
-    problems = definition.check_input(value)
-    return f"input: {'; '.join(problems)}" if problems else ""
+    return "; ".join(definition.check_input(value))
 
 
 def check_key(key: str) -> str:
