@@ -147,8 +147,12 @@ class AmqpBus:
     ) -> str:
         """Publish, fill in `outcomes` as they become known, and return what went wrong, if anything."""
         publication = Publication(await session.publisher(), outcomes)
-        await publication.run(messages, self._ids)
-        return "; ".join(sorted({explain(error) for error in publication.errors}))
+        errors = publication.errors
+        try:
+            await publication.run(messages, self._ids)
+        except TRANSPORT_ERRORS as error:
+            errors.append(error)
+        return "; ".join(sorted({explain(error) for error in errors}))
 
     # consuming
 
