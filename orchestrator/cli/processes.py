@@ -25,14 +25,16 @@ def coordinator(
     namespace: Namespace = None,
 ) -> None:
     """Run a coordinator in the foreground, until Ctrl-C or SIGTERM."""
-    from orchestrator.app import serve
     from orchestrator.settings import load_settings
     from runtime.logs import set_up_logging
+
+    settings = load_settings(
+        {"amqp_url": amqp, "db": db, "listen": listen, "token": token, "namespace": namespace}
+    )
+    set_up_logging()
+    from orchestrator.app import serve  # takes a second: wrong settings are said before
     from runtime.service import run
 
-    flags = {"amqp_url": amqp, "db": db, "listen": listen, "token": token, "namespace": namespace}
-    settings = load_settings(flags)
-    set_up_logging()
     run(serve(settings))
 
 

@@ -35,7 +35,8 @@ LOG_LINES: Final = 20
 GUARD: Final = f"""
 exec 3<&0 </dev/null
 "$@" 3<&- & child=$!
-{{ cat <&3 >/dev/null; kill -TERM $child; sleep {STOP_SECONDS:.0f}; kill -KILL 0; }} & watch=$!
+{{ cat <&3 >/dev/null; kill -TERM $child
+   for second in $(seq {STOP_SECONDS:.0f}); do sleep 1; done; kill -KILL 0; }} & watch=$!
 wait $child; status=$?
 kill $watch
 exit $status

@@ -1,7 +1,7 @@
 """A coordinator with its API in this process: the bus in memory, the database real, no sockets.
 
-    async with office(tmp_path) as desk:
-        answer = await desk.http.post("/api/runs", json={"workflow": "hello"})
+async with office(tmp_path) as desk:
+    answer = await desk.http.post("/api/runs", json={"workflow": "hello"})
 """
 
 import asyncio
@@ -111,13 +111,17 @@ class Office:
         )
         await self.send(TOPOLOGY.results, TOPOLOGY.result_key("0", "web-1"), encode(result))
 
-    async def send(self, exchange: str, key: str, body: bytes, content_type: str = "application/json") -> None:
+    async def send(
+        self, exchange: str, key: str, body: bytes, content_type: str = "application/json"
+    ) -> None:
         """Publish anything."""
         await self.bus.publish([Message(exchange, key, body, content_type=content_type)])
 
     async def announce(self) -> None:
         """The agent announces itself."""
-        presence = Presence(name="web-1", instance_id="i", version="1", at=datetime.now(UTC), labels={"role": "web"})
+        presence = Presence(
+            name="web-1", instance_id="i", version="1", at=datetime.now(UTC), labels={"role": "web"}
+        )
         await self.send(TOPOLOGY.results, TOPOLOGY.presence_key("web-1"), encode(presence))
 
     async def run(self, run_id: str) -> Any:

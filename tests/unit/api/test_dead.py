@@ -47,7 +47,7 @@ async def test_a_refused_message_is_listed_with_its_reason(desk: Office) -> None
 
 
 async def test_looking_changes_nothing(desk: Office) -> None:
-    """However often one looks, the letters, their ids and their order stay, also of letters that are alike."""
+    """However often one looks, letters keep their ids and order, also those that are alike."""
     first = await garbage(desk, b"one", b"two", b"two", b"\xff" * 5000)
     again = [(await desk.http.get("/api/dead")).json()["items"] for _ in range(3)]
     assert all(items == first for items in again)
@@ -139,7 +139,9 @@ async def test_the_brokers_own_dead_letters_have_its_reason(desk: Office) -> Non
     assert (await replay(desk, ids=[letter["id"]]))["replayed"] == [letter["id"]]
 
 
-@pytest.mark.parametrize("death", [None, [], ["x"], [{}], [{"routing-keys": []}], [{"time": "x", "reason": 1}], {"a": 1}])
+@pytest.mark.parametrize(
+    "death", [None, [], ["x"], [{}], [{"routing-keys": []}], [{"time": "x", "reason": 1}], {"a": 1}]
+)
 async def test_odd_headers_do_not_break_the_list(desk: Office, death: Any) -> None:
     """Headers come from anywhere: whatever they hold, the letter is listed."""
     headers = {"x-death": death, "x-custom": {"a": [1]}}
@@ -157,7 +159,9 @@ async def test_an_unknown_letter_is_said_so(desk: Office) -> None:
     assert [(failed["id"], failed["code"]) for failed in answer["failed"]] == [("nope", "not_found")]
 
 
-@pytest.mark.parametrize("body", [{}, {"ids": [], "all": False}, {"ids": ["x"], "all": True}, {"ids": "x"}, []])
+@pytest.mark.parametrize(
+    "body", [{}, {"ids": [], "all": False}, {"ids": ["x"], "all": True}, {"ids": "x"}, []]
+)
 async def test_a_replay_says_which(desk: Office, body: Any) -> None:
     """Neither or both of ids and all is 400."""
     assert (await desk.http.post("/api/dead/replay", json=body)).status_code == 400

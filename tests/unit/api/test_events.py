@@ -48,7 +48,7 @@ async def test_binary_mode_starts_a_run(desk: Office) -> None:
     ],
 )
 async def test_what_starts_nothing_says_why(desk: Office, changes: Any, outcome: str, words: str) -> None:
-    """No trigger, a false condition, a failed expression or a wrong input: 202 with outcome and reason, no run."""
+    """No trigger, a false or failing condition, a wrong input: 202 with outcome and reason, no run."""
     answer = (await post(desk, event(**changes))).json()
     assert answer["outcome"] == outcome
     assert words in answer["reason"]

@@ -8,8 +8,8 @@ from schemas.messages import ErrorInfo, ResultStatus
 from tests.support.office import Office
 
 RUN = {
-    "id", "workflow", "version", "key", "status", "reason", "trace_id", "started_at", "ended_at", "input", "output",
-    "steps",
+    "id", "workflow", "version", "key", "status", "reason", "trace_id", "started_at", "ended_at", "input",
+    "output", "steps",
 }  # fmt: skip
 STEP = {"status", "attempts", "started_at", "ended_at", "output", "error", "hosts"}
 
@@ -136,7 +136,9 @@ async def test_lists_filter_and_page(desk: Office) -> None:
     assert seen == ids[::-1]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "cursor=x", "cursor=-1", "status=nope"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=x", "cursor=x", "cursor=-1", "status=nope"]
+)
 async def test_a_bad_query_is_400(desk: Office, query: str) -> None:
     """A limit, cursor or status that cannot be is refused and named."""
     answer = await desk.http.get(f"/api/runs?{query}")
@@ -197,7 +199,8 @@ async def test_a_person_resolves_a_failed_undo(desk: Office) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"step": "first", "decision": "nope", "why": "x"}, {"step": "first", "decision": "skip"}, {"step": 1}]
+    "body",
+    [{"step": "first", "decision": "nope", "why": "x"}, {"step": "first", "decision": "skip"}, {"step": 1}],
 )
 async def test_a_bad_decision_is_400(desk: Office, body: Any) -> None:
     """A decision without a reason, or one that does not exist, is refused before anything happens."""

@@ -119,7 +119,7 @@ def test_what_is_no_url_is_said(url: str, capsys: pytest.CaptureFixture[str]) ->
 class _Stranger(BaseHTTPRequestHandler):
     """A web server that is not Baton."""
 
-    def do_GET(self) -> None:  # noqa: N802  the base's name
+    def do_GET(self) -> None:
         """Answer with a page."""
         self.send_response(200)
         self.end_headers()
@@ -157,7 +157,17 @@ def test_a_proxy_setting_is_not_obeyed(
 
 def test_help_needs_nothing_heavy() -> None:
     """`baton --help` imports neither the API, the broker's library, expressions nor the HTTP client."""
-    heavy = ("litestar", "uvicorn", "aio_pika", "aiosqlite", "httpx", "cel_expr_python", "jsonschema", "ruamel", "opentelemetry")
+    heavy = (
+        "litestar",
+        "uvicorn",
+        "aio_pika",
+        "aiosqlite",
+        "httpx",
+        "cel_expr_python",
+        "jsonschema",
+        "ruamel",
+        "opentelemetry",
+    )
     code = (
         "import sys; from orchestrator.cli import main; status = main(['--help'])\n"
         f"sys.stderr.write(' '.join(name for name in {heavy!r} if name in sys.modules)); sys.exit(status)"

@@ -1,5 +1,6 @@
 """A run's timeline: which lines, in which order, and following a run to its end."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,10 +15,13 @@ def at(second: float | None) -> str | None:
     return None if second is None else f"2026-01-31T12:00:{second:09.6f}Z"
 
 
-def host(status: str = "pending", *, begin: float | None = None, end: float | None = None, **more: Any) -> dict[str, Any]:
+def host(
+    status: str = "pending", *, begin: float | None = None, end: float | None = None, **more: Any
+) -> dict[str, Any]:
     """One task of a step."""
     base: dict[str, Any] = {
-        "name": "web-1", "status": status, "attempts": 0 if begin is None else 1, "output": None, "error": None,
+        "name": "web-1", "status": status, "attempts": 0 if begin is None else 1, "output": None,
+        "error": None,
         "undo_attempts": 0, "undo_started_at": None, "undo_ended_at": None, "undo_error": None, "due": None,
     }  # fmt: skip
     return {**base, "started_at": at(begin), "ended_at": at(end), **more}
@@ -62,7 +66,9 @@ def test_lines_are_in_the_order_of_what_happened() -> None:
 def test_a_failed_undo_shows_the_undos_error() -> None:
     """The way forward keeps its own line and outcome; the undo's line has the undo's error."""
     failed = {"code": "stuck", "message": "cannot", "retryable": False}
-    task = host("compensation_failed", begin=1, end=2, undo_attempts=1, undo_started_at=at(3), undo_error=failed)
+    task = host(
+        "compensation_failed", begin=1, end=2, undo_attempts=1, undo_started_at=at(3), undo_error=failed
+    )
     forward, undo = entries(run("attention", one=task))
     assert (forward.status, forward.note) == ("succeeded", "")
     assert (undo.status, undo.note) == ("compensation_failed", "stuck: cannot")
@@ -104,7 +110,8 @@ def test_following_prints_each_change_once(capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.usefixtures("impatient")
 def test_a_coordinator_that_is_away_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     """A restart in the middle costs one line on stderr, not the command."""
-    answers = iter([Unreachable("gone"), Unreachable("gone"), run("failed", one=host("failed", begin=1, end=2))])
+    ended = run("failed", one=host("failed", begin=1, end=2))
+    answers: Iterator[Exception | dict[str, Any]] = iter([Unreachable("gone"), Unreachable("gone"), ended])
 
     def fetch() -> dict[str, Any]:
         answer = next(answers)
