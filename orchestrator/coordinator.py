@@ -52,6 +52,9 @@ SIDE_PREFETCH = 100
 FOR_EVER = 2**62
 MAX_LIVE_RUNS = 1_000_000
 
+FAULT_PAUSE = 60_000_000
+"""Microseconds until a run is woken again whose waking failed by a fault of ours."""
+
 Origin = Delivery | asyncio.Future[Any] | None
 
 
@@ -151,6 +154,9 @@ class Coordinator:
             self._put(content, delivery)
         except Malformed as error:
             self._put(None, delivery, refused=f"{error.code}: {error.message}")
+        except Exception as error:  # held for ever, it would take up room for good
+            log.exception("cannot read a message from %s; it is set aside", delivery.queue)
+            self._put(None, delivery, refused=self._fault(delivery, error))
 
     def _put(self, content: Content | None, origin: Origin, refused: str = "") -> None:
         self._mailbox.append(_Item(content, origin, asyncio.get_running_loop().time(), refused))
@@ -170,7 +176,6 @@ class Coordinator:
             await self._wait()
             if items := self._drain():
                 await self._turn(items)
-                await self._regulate_events()
 
     async def _wait(self) -> None:
         """Until something arrives or some run's time has come."""
@@ -213,19 +218,13 @@ class Coordinator:
         self._remember(work)
         self._put_off(items, work)
         self._publisher.put(work.batch.outbox)
-        self._dead.put(
-            [
-                (item.origin, item.refused)
-                for item in items
-                if isinstance(item.origin, Delivery) and item.refused
-            ]
-        )
+        deliveries = [(item.origin, item.refused) for item in items if isinstance(item.origin, Delivery)]
+        self._dead.put([(delivery, why) for delivery, why in deliveries if why])
         for future, answer in answers:
             _answer(future, answer)
+        await self._regulate_events()  # first: what is acknowledged makes room for more
         failpoint("coordinator.before_ack")
-        await self._bus.ack(
-            [item.origin for item in items if isinstance(item.origin, Delivery) and not item.refused]
-        )
+        await self._bus.ack([delivery for delivery, why in deliveries if not why])
         failpoint("coordinator.after_ack")
         self._measure(items, work)
 
@@ -250,20 +249,29 @@ class Coordinator:
                         answer = handle(work, item.content, wanted.get(index, ()))
                 except BatonError as error:
                     answer = error
-                except Exception as error:  # a fault of ours must cost one message, not the coordinator
-                    log.exception("cannot handle %s; it is set aside", type(item.content).__name__)
-                    item.content = None
-                    item.refused = f"internal_error: {type(error).__name__}: {error}"
-                    if isinstance(item.origin, asyncio.Future):
-                        _answer(
-                            item.origin,
-                            InternalError("Baton failed to handle this", hint="the log says more"),
-                        )
+                except Exception as error:  # noqa: BLE001 - it is logged there
+                    self._set_aside(item, error)
                     break
                 if isinstance(item.origin, asyncio.Future):
                     answers.append((item.origin, answer))
             else:
                 return work, answers
+
+    def _set_aside(self, item: _Item, error: Exception) -> None:
+        """A fault of ours costs one message, not the coordinator; a timer with it comes again later."""
+        log.error("cannot handle %s; it is set aside", type(item.content).__name__, exc_info=error)
+        if isinstance(item.content, InputForRun) and item.origin is None:
+            self._timers.set(item.content.run_id, self._world.now() + FAULT_PAUSE)
+        item.content, item.refused = None, self._fault(item.origin, error)
+        if isinstance(item.origin, asyncio.Future):
+            _answer(item.origin, InternalError("Baton failed to handle this", hint="the log says more"))
+
+    def _fault(self, origin: Origin, error: Exception) -> str:
+        """Why a message is refused; empty for one that lies with the dead letters and would come back."""
+        expired = self._topology.expired_queue(self._settings.shard)
+        if isinstance(origin, Delivery) and origin.queue == expired:
+            return ""
+        return f"internal_error: {type(error).__name__}: {error}"
 
     # what a batch needs from the store, and what is kept of it
 
@@ -278,12 +286,15 @@ class Coordinator:
         events = {(c.event.source, c.event.id) for c in contents if isinstance(c, EventReceived)}
         if events:
             loaded.events = await self._store.seen_events(events)
-        wanted: dict[int, Wants] = {
-            index: match_event(content.event, self.definitions.current)
-            for index, content in enumerate(contents)
-            if isinstance(content, EventReceived)
-            and (content.event.source, content.event.id) not in loaded.events
-        }
+        wanted: dict[int, Wants] = {}
+        for index, item in enumerate(items):
+            event = item.content.event if isinstance(item.content, EventReceived) else None
+            if event is None or (event.source, event.id) in loaded.events:
+                continue
+            try:
+                wanted[index] = match_event(event, self.definitions.current)
+            except Exception as error:  # noqa: BLE001 - it is logged there
+                self._set_aside(item, error)
         keys = {
             (want.definition.name, want.key)
             for wants in wanted.values()
