@@ -195,7 +195,9 @@ def test_a_tail_keeps_the_end() -> None:
 def program(directory: Path, code: str) -> Path:
     """An executable Python file."""
     path = directory / "program"
-    path.write_text(f"#!{sys.executable}\nimport json, sys\nrequest = json.load(sys.stdin)\n{code}\n")
+    # A kernel's #! line takes no path with a space in it, so a shell hands this file to Python.
+    start = f"#!/bin/sh\n'''exec' '{sys.executable}' \"$0\" # '''\n"
+    path.write_text(f"{start}import json, sys\nrequest = json.load(sys.stdin)\n{code}\n")
     path.chmod(0o755)
     return path
 
