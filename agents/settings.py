@@ -42,7 +42,7 @@ def declarations(settings: Settings) -> Declarations:
         ),
         queues=(
             Queue(topology.dead, topology.dead_arguments()),
-            Queue(own, {**work, "x-single-active-consumer": True}),
+            Queue(own, topology.work_arguments(settings.queue_type, single=True)),
             *(Queue(queue, work) for queue, _ in pools),
         ),
         bindings=(

@@ -20,7 +20,7 @@ def coordinator_declarations(topology: Topology, shard: str) -> Declarations:
         queues=(
             Queue(topology.dead, topology.dead_arguments()),
             Queue(topology.events_inbox, topology.work_arguments()),
-            Queue(results, topology.work_arguments()),
+            Queue(results, topology.work_arguments(single=True)),
             Queue(topology.presence, topology.work_arguments()),
             Queue(expired, topology.expired_arguments()),
         ),

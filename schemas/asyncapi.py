@@ -64,7 +64,8 @@ def asyncapi_document() -> dict[str, Any]:
 
 
 def _channels(names: Topology) -> dict[str, Any]:
-    work, to_agent = names.work_arguments(), Topology.agent_key("{agent}")
+    work, single = names.work_arguments(), names.work_arguments(single=True)
+    to_agent = Topology.agent_key("{agent}")
     to_pool, from_agent = Topology.pool_key("{pool}"), Topology.result_key("{shard}", "{agent}")
     present, told = Topology.presence_key("{agent}"), "{what}.{status}.{workflow}"
     shard = "{shard}"
@@ -77,10 +78,10 @@ def _channels(names: Topology) -> dict[str, Any]:
         "lifecycle": _exchange(names.lifecycle, "topic", told, _LIFECYCLE),
         "dead": _exchange(names.dead, "fanout", "", _DEAD),
         "eventsInbox": _queue(names.events_inbox, names.events, "#", work, _EVENT),
-        "agentQueue": _queue(names.agent_queue("{agent}"), names.commands, to_agent, work, _COMMAND),
+        "agentQueue": _queue(names.agent_queue("{agent}"), names.commands, to_agent, single, _COMMAND),
         "poolQueue": _queue(names.pool_queue("{pool}"), names.commands, to_pool, work, _COMMAND),
         "resultsQueue": _queue(
-            names.results_queue(shard), names.results, Topology.result_key(shard, "#"), work, _RESULT
+            names.results_queue(shard), names.results, Topology.result_key(shard, "#"), single, _RESULT
         ),
         "presenceQueue": _queue(names.presence, names.results, Topology.presence_key("#"), work, _PRESENCE),
         "expiredQueue": _queue(names.expired_queue(shard), names.dead, "", names.expired_arguments(), _DEAD),

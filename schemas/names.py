@@ -14,7 +14,7 @@ REASON_HEADER: Final = "x-baton-reason"
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$(?!\n)"
 _NAME = re.compile(NAME_PATTERN)
 
-_DELIVERY_LIMIT: Final = 20
+_DELIVERY_LIMIT: Final = 100  # every lost connection counts, and a held message may live through many
 _DEAD_DELIVERY_LIMIT: Final = 1_000_000  # listing dead letters puts them back, and each time counts
 
 
@@ -118,11 +118,16 @@ class Topology:
 
     # arguments
 
-    def work_arguments(self, queue_type: str = "quorum") -> dict[str, Any]:
-        """Arguments of a queue whose poison messages end in the dead-letter exchange."""
+    def work_arguments(self, queue_type: str = "quorum", *, single: bool = False) -> dict[str, Any]:
+        """Arguments of a queue whose poison messages end in the dead-letter exchange.
+
+        `single`: one consumer at a time, so that a second process under the same name takes nothing away.
+        """
         arguments: dict[str, Any] = {"x-queue-type": queue_type, "x-dead-letter-exchange": self.dead}
         if queue_type == "quorum":
             arguments["x-delivery-limit"] = _DELIVERY_LIMIT
+        if single:
+            arguments["x-single-active-consumer"] = True
         return arguments
 
     def expired_arguments(self) -> dict[str, Any]:
@@ -133,6 +138,7 @@ class Topology:
         return {
             "x-queue-type": "quorum",
             "x-delivery-limit": _DELIVERY_LIMIT,
+            "x-single-active-consumer": True,
             "x-max-length": 100_000,
             "x-overflow": "drop-head",
         }
