@@ -90,10 +90,14 @@ class Process:
 class DriverProcess(Process):
     """A system's driver; see `bench.driver`."""
 
+    servers: Sequence[Process] = ()
+    """What it drives: when there is no answer, one of these may be why."""
+
     @classmethod
-    async def start(cls, system: str, place: Place) -> Self:
+    async def start(cls, system: str, place: Place, servers: Sequence[Process]) -> Self:
         """Start it and wait until its system takes work."""
         self = cls(Server("driver", [sys.executable, "-m", f"bench.systems.{system}"], {}), place)
+        self.servers = servers
         try:
             await self._answer(90)
         except BaseException:
@@ -112,12 +116,12 @@ class DriverProcess(Process):
         assert self.popen.stdout is not None
         reading = asyncio.ensure_future(asyncio.to_thread(self.popen.stdout.readline))
         done, _ = await asyncio.wait((reading,), timeout=within)
-        if not done:
-            raise self.failed(f"no answer within {within:.0f} s")
-        line = reading.result()
-        if not line:
-            raise self.failed("ended early")
-        return json.loads(line)
+        if done and (line := reading.result()):
+            return json.loads(line)
+        for server in self.servers:
+            if server.popen.poll() is not None:
+                raise server.failed(f"ended with {server.popen.returncode}")
+        raise self.failed("ended early" if done else f"no answer within {within:.0f} s")
 
 
 def family(pids: Iterable[int]) -> list[int]:

@@ -106,14 +106,14 @@ async def _round(plan: Plan, tally: Tally, amqp_url: str, base: Path, broker: Se
     async with AsyncExitStack() as ending:
         ending.callback(shutil.rmtree, place.directory)
         ending.push_async_callback(_delete_queues, place)
-        system: list[int] = []
+        servers: list[Process] = []
         for server in importlib.import_module(f"bench.systems.{tally.system}").servers(place):
             process = Process(server, place)
             ending.push_async_callback(process.stop)
-            system.append(process.pid)
-        driver = await DriverProcess.start(tally.system, place)
+            servers.append(process)
+        driver = await DriverProcess.start(tally.system, place, servers)
         ending.push_async_callback(driver.stop)
-        client = [driver.pid]
+        system, client = [server.pid for server in servers], [driver.pid]
         if tally.system in DRIVER_IS_SYSTEM:
             system, client = system + client, []
         await _measure(plan, tally, driver, (family(system), client, broker))
