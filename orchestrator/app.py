@@ -91,37 +91,45 @@ class _Life:
 
     async def live(self, api: ApiServer, telemetry: TelemetryExporter | None, stop: asyncio.Event) -> None:
         """Start everything, wait for a reason to end, and end it: first what needs the loop."""
-        await api.start()
-        connecting = asyncio.create_task(self._bus.start(), name="connect to the broker")
+        with _signals(stop):
+            await api.start()
+            connecting = asyncio.create_task(self._bus.start(), name="connect to the broker")
+            try:
+                await self._coordinator.start()
+                await self._work(api, telemetry, stop)
+            finally:
+                self._end()
+                await api.stop()
+                connecting.cancel()
+                await asyncio.gather(connecting, return_exceptions=True)
+                await self._bus.stop()
+
+    async def _work(self, api: ApiServer, telemetry: TelemetryExporter | None, stop: asyncio.Event) -> None:
+        """Run the loop until it fails, the API does, or `stop` is set."""
+        running = asyncio.create_task(self._coordinator.run(), name="coordinator")
+        running.add_done_callback(lambda _: self._end())
         try:
-            await self._coordinator.start()
-            running = asyncio.create_task(self._coordinator.run(), name="coordinator")
-            running.add_done_callback(lambda _: self._end())
             async with _exporting(telemetry):
-                with _signals(stop):
-                    await _first(running, asyncio.create_task(stop.wait()), asyncio.create_task(api.wait()))
+                await _first(running, asyncio.create_task(stop.wait()), asyncio.create_task(api.wait()))
                 if not running.done() and not stop.is_set():
                     raise InternalError(
                         "the API's server ended by itself", hint="start the coordinator again"
                     )
                 log.info("the coordinator stops")
                 await api.stop()
+        finally:
             self._coordinator.stop()
             await running
-        finally:
-            self._end()
-            await api.stop()
-            connecting.cancel()
-            await asyncio.gather(connecting, return_exceptions=True)
-            await self._bus.stop()
 
     async def submit(self, content: Content) -> Any:
         """`Coordinator.submit`, which nobody answers once the loop has failed."""
         answer = asyncio.ensure_future(self._coordinator.submit(content))
-        await asyncio.wait((answer, self._ended), return_when=asyncio.FIRST_COMPLETED)
-        if answer.done():
-            return answer.result()
-        answer.cancel()
+        try:
+            await asyncio.wait((answer, self._ended), return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+        finally:
+            answer.cancel()
         raise Unreachable("the coordinator has stopped", code="stopping", hint="start it again")
 
     def why_not_ready(self) -> str:
@@ -129,7 +137,7 @@ class _Life:
         if self._ended.done():
             return "the coordinator is stopping"
         if not self._bus.connected:
-            return f"there is no connection to the broker at {place(self._settings.amqp_url)}"
+            return f"no connection to the broker at {place(self._settings.amqp_url)}; the log says why"
         return "" if self._coordinator.ready else "the coordinator is starting"
 
     def _end(self) -> None:

@@ -113,9 +113,7 @@ class ApiServer:
     """Serves an ASGI application on a listening socket from `start` to `stop`."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
-        logging.getLogger("uvicorn").setLevel(
-            logging.CRITICAL
-        )  # what must be said, the API's own logger says
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)  # a bad request is no news
         self._listener = listener
         application: Any = app
         self._server = _Server(
