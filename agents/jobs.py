@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Protocol
@@ -27,30 +28,25 @@ class Cause(Enum):
     SHUTDOWN = "shutdown"
 
 
+@dataclass(slots=True, eq=False)
 class Job:
     """One command on its way: journaled, perhaps queued, perhaps running, then ended."""
 
-    __slots__ = (
-        "announced", "arguments", "body", "cause", "command", "context", "ended", "idempotent", "progress",
-        "started_at", "task", "timers", "told_at",
-    )  # fmt: skip
-
-    def __init__(
-        self, command: Command, body: Body, arguments: dict[str, Any], context: Context, *, idempotent: bool
-    ) -> None:
-        self.command = command
-        self.body = body
-        self.arguments = arguments
-        self.context = context
-        self.idempotent = idempotent
-        self.started_at: datetime | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.cause: Cause | None = None
-        self.announced = False
-        self.ended = False
-        self.progress: Any = None
-        self.told_at = 0.0
-        self.timers: dict[str, asyncio.TimerHandle] = {}
+    command: Command
+    body: Body
+    arguments: dict[str, Any]
+    context: Context
+    idempotent: bool
+    started_at: datetime | None = None
+    task: asyncio.Task[None] | None = None
+    entered: bool = False
+    """Whether the task has taken its first step; a task cancelled before that never runs at all."""
+    cause: Cause | None = None
+    announced: bool = False
+    ended: bool = False
+    progress: Any = None
+    told_at: float = 0.0
+    timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
 
 
 Finish = Callable[[Outcome], None]
@@ -149,12 +145,13 @@ class Runner:
         job.task = loop.create_task(self._run(job))
 
     async def _run(self, job: Job) -> None:
-        try:
-            with self._telemetry.attempt(job) as finish:
-                outcome = await _attempt(job)
-                finish(outcome)
-        except asyncio.CancelledError:  # before its first step
-            outcome = _stopped(job, job.cause or Cause.SHUTDOWN, job.started_at)
+        job.entered = True
+        if job.cause is not None:  # stopped before its first step
+            self._end(job, _stopped(job, job.cause, None))
+            return
+        with self._telemetry.attempt(job) as finish:
+            outcome = await _attempt(job)
+            finish(outcome)
         failpoint("agent.after_action")
         job.context.clean_up()
         self._end(job, outcome)
@@ -166,7 +163,7 @@ class Runner:
         if job.cause is not None:
             return True
         job.cause = cause
-        if job.task is not None:
+        if job.entered and job.task is not None:
             job.context.stop()
             job.task.cancel()
             loop = asyncio.get_running_loop()

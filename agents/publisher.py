@@ -1,6 +1,7 @@
 """Publishing what the agent has to say: in order, many confirms in flight, again until the broker has it."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -10,6 +11,8 @@ from runtime.bus.port import Bus, Delivery, Message, PublishOutcome
 from runtime.failpoint import failpoint
 
 __all__ = ["Outgoing", "Publisher"]
+
+log = logging.getLogger(__name__)
 
 
 class Outgoing(NamedTuple):
@@ -62,7 +65,8 @@ class Publisher:
 
     async def _publish(self, items: list[Outgoing]) -> None:
         outcomes = await self._bus.publish([item.message for item in items])
-        failpoint("agent.after_publish")
+        if any(item.settles for item in items):
+            failpoint("agent.after_publish")
         told = list(zip(items, outcomes, strict=True))
         confirmed = [item for item, what in told if what is PublishOutcome.CONFIRMED]
         self._on_confirmed([item.settles for item in confirmed if item.settles])
@@ -74,6 +78,8 @@ class Publisher:
         )
         returned = [item for item, what in told if what is PublishOutcome.RETURNED and item.keep]
         if returned:
+            if not self._returned:
+                log.warning("nobody takes results of %s; will keep trying", returned[0].message.routing_key)
             self._returned += 1
             loop = asyncio.get_running_loop()
             loop.call_later(self._limits.retry_returned, self._put_again, returned)

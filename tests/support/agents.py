@@ -18,7 +18,7 @@ from agents.runtime import AgentRuntime
 from agents.sdk import Action, Agent
 from agents.settings import Settings, declarations
 from runtime.bus.memory import MemoryBroker, MemoryBus
-from runtime.bus.port import Binding, Bus, Declarations, Delivery, Exchange, Message, Queue
+from runtime.bus.port import Binding, Bus, Declarations, Delivery, Exchange, Message, PublishOutcome, Queue
 from schemas.codec import decode, encode
 from schemas.messages import Command, CommandKind, Presence, Result, command_id
 from schemas.names import Topology
@@ -124,13 +124,18 @@ class Desk:
         """Publish commands to an agent or a pool."""
         key = self.topology.pool_key(pool) if pool else self.topology.agent_key(agent)
         headers = {"traceparent": traceparent} if traceparent else {}
-        await self.bus.publish(
-            [Message(self.topology.commands, key, encode(made), headers) for made in commands]
+        await self._publish(
+            [Message(self.topology.commands, key, encode(made), headers, mandatory=True) for made in commands]
         )
 
     async def send_raw(self, body: bytes, agent: str = "a") -> None:
         """Publish something to an agent's queue, whatever it is."""
-        await self.bus.publish([Message(self.topology.commands, self.topology.agent_key(agent), body)])
+        key = self.topology.agent_key(agent)
+        await self._publish([Message(self.topology.commands, key, body, mandatory=True)])
+
+    async def _publish(self, messages: list[Message]) -> None:
+        outcomes = await self.bus.publish(messages)
+        assert set(outcomes) == {PublishOutcome.CONFIRMED}, outcomes
 
     def of(self, asked: Command | str) -> list[str]:
         """The statuses that came for a command, in order."""

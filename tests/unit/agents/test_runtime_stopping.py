@@ -37,6 +37,18 @@ async def test_a_running_command_is_cancelled(bench: Bench, tmp_path: Path, acti
         assert bench.effects == []
 
 
+@pytest.mark.parametrize("action", ["once", "again"])
+async def test_a_cancel_right_behind_its_command_is_in_time(
+    bench: Bench, tmp_path: Path, action: str
+) -> None:
+    """Both come in one batch: it never starts."""
+    async with serving(tmp_path, bench.agent) as (desk, _):
+        asked = command(action)
+        await desk.send(asked, about(CANCEL, asked))
+        result = await desk.final(asked)
+        assert (result.status, result.started_at, bench.starts) == (ResultStatus.CANCELLED, None, [])
+
+
 async def test_a_finished_command_is_not_cancelled(bench: Bench, tmp_path: Path) -> None:
     """Its result is said again."""
     async with serving(tmp_path, bench.agent) as (desk, _):
