@@ -68,8 +68,8 @@ async def serve(settings: Settings, *, stop: asyncio.Event | None = None) -> Non
         )
         api = ApiServer(create_api(parts), listener)
         log.info(
-            "coordinator on http://%s:%s, database %s, broker %s, namespace %s",
-            *api.address,
+            "coordinator on %s, database %s, broker %s, namespace %s",
+            api.url,
             path,
             place(settings.amqp_url),
             settings.namespace,

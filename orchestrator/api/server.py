@@ -48,7 +48,8 @@ def bind(host: str, port: int) -> socket.socket:
     """A listening socket; `Conflict` when the port is taken, `Unreachable` when the address cannot be had."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
+        # `localhost` may be both: clients try IPv4 in any case
+        family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
         raise Unreachable(f"cannot listen on {host}: {error.strerror}", code="bad_listen") from None
@@ -135,10 +136,10 @@ class ApiServer:
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def address(self) -> tuple[str, int]:
+    def url(self) -> str:
         """Where it listens, also when the port was chosen by the system."""
         host, port = self._listener.getsockname()[:2]
-        return str(host), int(port)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def start(self) -> None:
         """Begin to answer."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.errors import BatonError
 
-__all__ = ["columns", "json_text", "moment", "say", "say_error", "show_json", "show_table"]
+__all__ = ["columns", "json_text", "moment", "printable", "say", "say_error", "show_json", "show_table"]
 
 
 def say(text: str) -> None:

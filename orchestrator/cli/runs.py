@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from orchestrator.cli.client import ApiClient, segment
-from orchestrator.cli.output import json_text, moment, say, show_json, show_table
+from orchestrator.cli.output import json_text, moment, printable, say, show_json, show_table
 from orchestrator.cli.remote import Remote, data_argument, person, remote_of
 from orchestrator.cli.timeline import FINAL, follow, timeline
 
@@ -76,7 +76,7 @@ def emit(
     if options.json:
         show_json(answer)
     else:
-        say("\n".join([_outcome(answer), *answer["runs"]]))
+        say(printable("\n".join([_outcome(answer), *answer["runs"]])))
     return 1 if answer["outcome"] == "rejected" else 0
 
 
@@ -130,7 +130,7 @@ def show_run(run: Run, *, remote: Remote | None = None) -> None:
     say(f"\nversion  {found['version']}\ntrace    {found['trace_id']}")
     for name in ("input", "output"):
         if found[name] is not None:
-            say(f"{name}:\n{json_text(found[name])}")
+            say(printable(f"{name}:\n{json_text(found[name])}"))
 
 
 @runs.command(name="watch")

@@ -93,7 +93,7 @@ def show_workflow(
         show_json(found)
     else:
         say(f"# version {found['version']}, applied {moment(found['applied_at'])}")
-        say(json_text(found["document"]))
+        say(printable(json_text(found["document"])))
 
 
 def _read_all(files: list[Path]) -> list[tuple[Path, bytes]]:

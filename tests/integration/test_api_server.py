@@ -166,9 +166,10 @@ async def _echo(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 async def address() -> AsyncIterator[tuple[str, int]]:
     """Where a server of ours listens."""
-    api = ApiServer(_echo, bind("127.0.0.1", 0))
+    listener = bind("127.0.0.1", 0)
+    api = ApiServer(_echo, listener)
     await api.start()
-    yield api.address
+    yield listener.getsockname()
     await api.stop()
 
 
@@ -219,6 +220,12 @@ async def test_an_oversized_body_gets_its_answer(stage: Stage) -> None:
         assert answer.status_code == 413
         assert answer.json()["error"]["code"] == "too_large"
         assert (await client.get("/health/ready")).status_code == 200
+
+
+def test_localhost_is_ipv4() -> None:
+    """`localhost` means the address that every client tries; IPv6 is had by its own name."""
+    with closing(bind("localhost", 0)) as listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
 
 
 def test_a_port_in_use_is_said() -> None:

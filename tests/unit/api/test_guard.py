@@ -47,6 +47,16 @@ async def test_without_the_token_nothing_is_shown(locked: Office, header: str | 
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
+@pytest.mark.parametrize(
+    "path", ["/health/../api/runs", "/health/%2e%2e/api/runs", "/health//api/runs", "/health/"]
+)
+async def test_the_way_past_health_leads_nowhere(locked: Office, path: str) -> None:
+    """What begins like a health path and is none is 404, never something behind the token."""
+    answer = await locked.http.get(httpx.URL(BASE, raw_path=path.encode()))
+    assert answer.status_code in (401, 404)
+    assert "items" not in answer.json()
+
+
 async def test_with_the_token_everything_is_shown(locked: Office) -> None:
     """The token opens the API from any host name; health needs none."""
     headers = {"authorization": f"bearer {TOKEN}", "host": "baton.example", "origin": "https://example.com"}
