@@ -67,6 +67,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
         return os.strerror(error.errno)  # event loops word it differently
     text = str(error.args[-1] if error.args else "") or type(error).__name__
+    if isinstance(error, StopAsyncIteration) or text.startswith("Server connection reset"):
+        return os.strerror(errno.ECONNRESET)  # aiormq's two ways of saying it, which may alternate
     if isinstance(error, InvalidFrameError) and "Connection.OpenOk" in text:
         return "create the AMQP URL's virtual host, give the user access to it, or correct the URL's path"
     for kind, word, advice in ADVICE:
