@@ -8,6 +8,7 @@ A commit that fails stops the coordinator: what the database holds is the truth,
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ from orchestrator.world import World
 from runtime.bus.port import Bus, Delivery, Subscription
 from runtime.failpoint import failpoint
 from schemas.codec import Malformed
-from schemas.errors import BatonError, Conflict, InternalError
+from schemas.errors import BatonError, Conflict, InternalError, Unreachable
 from schemas.names import Topology
 
 __all__ = ["Coordinator"]
@@ -128,7 +129,7 @@ class Coordinator:
             for task in (main, *helpers):
                 task.cancel()
             await asyncio.gather(main, *helpers, return_exceptions=True)
-            self._refuse_waiting()
+            _refuse(self._mailbox)
 
     def stop(self) -> None:
         """Let the loop finish the batch it is in, and return from `run`."""
@@ -138,7 +139,16 @@ class Coordinator:
     async def submit(self, content: Content) -> Any:
         """Put a request into the loop and wait for its answer, which comes after the commit."""
         if self._stopping:
-            raise Conflict("the coordinator is stopping", code="stopping", hint="try again")
+            raise _stopping()
+        if (
+            isinstance(content, EventReceived | StartRun)
+            and len(self._timers) >= self._settings.max_active_runs
+        ):
+            raise Unreachable(
+                f"{len(self._timers)} runs are active, which is the limit",
+                code="too_many_runs",
+                hint="try again later, or publish the event to RabbitMQ, where it waits",
+            )
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._put(content, future)
         return await future
@@ -174,8 +184,13 @@ class Coordinator:
     async def _loop(self) -> None:
         while not self._stopping:
             await self._wait()
-            if items := self._drain():
-                await self._turn(items)
+            items = self._drain()
+            try:
+                if items:
+                    await self._turn(items)
+            except BaseException:
+                _refuse(items)  # whether it was committed is not known here
+                raise
 
     async def _wait(self) -> None:
         """Until something arrives or some run's time has come."""
@@ -366,13 +381,16 @@ class Coordinator:
             horizon = self._world.now() - self._settings.inbox_days * 86_400_000_000
             await self._store.prune_inbox(horizon, 10_000)
 
-    def _refuse_waiting(self) -> None:
-        """Whoever waits for an answer gets one."""
-        for item in self._mailbox:
-            if isinstance(item.origin, asyncio.Future):
-                _answer(
-                    item.origin, Conflict("the coordinator is stopping", code="stopping", hint="try again")
-                )
+
+def _stopping() -> Conflict:
+    return Conflict("the coordinator is stopping", code="stopping", hint="try again")
+
+
+def _refuse(items: Iterable[_Item]) -> None:
+    """Whoever waits for an answer gets one."""
+    for item in items:
+        if isinstance(item.origin, asyncio.Future):
+            _answer(item.origin, _stopping())
 
 
 def _answer(future: asyncio.Future[Any], answer: Any) -> None:
