@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import shlex
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -171,7 +172,7 @@ async def test_an_expired_command_is_a_dead_letter(baton: Baton) -> None:
 async def test_output_into_a_closed_pipe_is_quiet(baton: Baton) -> None:
     """`baton … | head` ends without a word."""
     process = await asyncio.create_subprocess_shell(
-        f"{sys.executable} -m orchestrator.cli workflows show greet | true",
+        f"{shlex.quote(sys.executable)} -m orchestrator.cli workflows show greet | true",
         cwd=baton.stage.directory,
         env=baton.stage.environment,
         stderr=asyncio.subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -81,7 +82,7 @@ async def test_everything_runs_and_nothing_is_left(
     for line in said.splitlines():
         if line.startswith("  baton "):
             command = await asyncio.create_subprocess_shell(
-                line.replace("baton", f"{sys.executable} -m orchestrator.cli", 1),
+                line.replace("baton", f"{shlex.quote(sys.executable)} -m orchestrator.cli", 1),
                 cwd=tmp_path,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdout=asyncio.subprocess.PIPE,
