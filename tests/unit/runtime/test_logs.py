@@ -29,8 +29,8 @@ def output(environ: dict[str, str]) -> list[str]:
     set_up_logging(environ, stream)
     logging.getLogger("orchestrator.x").info("moved %s", "on\nforged line")
     logging.getLogger("agents.x").debug("a detail")
-    logging.getLogger("uvicorn").info("chatter")
-    logging.getLogger("uvicorn").warning("trouble")
+    logging.getLogger("library").info("chatter")
+    logging.getLogger("library").warning("trouble")
     logging.getLogger("aiormq.connection").error("a traceback for each lost connection")
     return stream.getvalue().splitlines()
 
@@ -39,7 +39,7 @@ def test_people_get_one_line_for_each_record() -> None:
     """Our own from INFO up, libraries from WARNING up, no AMQP client; a message cannot forge a line."""
     ours, theirs = output({})
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]{12}Z INFO    orchestrator.x: moved on\\nforged line", ours)
-    assert theirs.endswith("WARNING uvicorn: trouble")
+    assert theirs.endswith("WARNING library: trouble")
 
 
 def test_machines_get_json() -> None:
