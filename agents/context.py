@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.limits import MAX_LOG_BYTES
+from agents.limits import MAX_LOG_BYTES, MAX_STREAM_BYTES
 from agents.processes import Completed, Processes, Tail
 from schemas.codec import encode
 from schemas.messages import Command
@@ -85,12 +85,13 @@ class Context:
         stdin: bytes = b"",
         cwd: str | None = None,
         env: Mapping[str, str] | None = None,
-        keep: int,
+        keep: int = MAX_STREAM_BYTES,
         fail_beyond: bool = False,
     ) -> Completed:
         """Run a program to its end in a process group of its own, killed as a tree if the action is stopped.
 
-        `keep`: bytes kept of the tail of each stream; with `fail_beyond`, more output than that kills it.
+        Of each stream the last `keep` bytes are kept (`.stdout.text()`, `.raw()`); with `fail_beyond`, more
+        output than that kills it. Raises `ActionError` if it cannot be started; an exit code is no error.
         """
         return await self._processes.run(
             argv,

@@ -15,7 +15,7 @@ from agents.sdk import Action, BadArguments
 from runtime.bus.port import Delivery
 from schemas.codec import Malformed, decode
 from schemas.messages import Command, CommandKind, ResultStatus
-from schemas.times import from_datetime
+from schemas.times import Micros, from_datetime
 
 __all__ = ["Intake", "Taken", "Workshop", "rejected"]
 
@@ -79,6 +79,7 @@ class Intake:
     workshop: Workshop
     jobs: MutableMapping[str, Job]
     now: datetime
+    at: Micros = field(init=False)
     taken: list[Taken] = field(default_factory=list)
     accepted: list[Delivery] = field(default_factory=list)
     """To be acknowledged once the batch is written."""
@@ -88,6 +89,10 @@ class Intake:
     """Jobs to be stopped."""
     notes: list[tuple[Job, ResultStatus]] = field(default_factory=list)
     """What a query or a repeated command gets to hear about a job in hand."""
+
+    def __post_init__(self) -> None:
+        """Have the time as the journal keeps it."""
+        self.at = from_datetime(self.now)
 
     def add(self, delivery: Delivery) -> None:
         """Sort one delivery."""
@@ -146,7 +151,7 @@ class Intake:
         tombstone: bool = False,
     ) -> None:
         """Plan a row: of the command's own `body` when there is a job, else of its result's."""
-        at = from_datetime(self.now)
+        at = self.at
         if job is not None:
             entry = Entry(about, "received", False, body, traceparent, command.reply_to, at)
         else:

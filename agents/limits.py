@@ -63,6 +63,8 @@ class Limits:
     """How soon a result that no queue took is published again."""
     prefetch: int = 512
     """Commands taken from the agent's own queue before the journal has them."""
+    pool_prefetch: int = 1
+    """The same for each pool's queue: what a busy agent holds, an idle one cannot take."""
     max_backlog: int = 10_000
     """Commands journaled but not started; beyond it, new ones wait unacknowledged."""
     publish_batch: int = 512

@@ -137,7 +137,7 @@ class AgentRuntime:
         await self._bus.start()
         prefetch = {self._own_queue: self._limits.prefetch}
         for pool in self._settings.pools:
-            prefetch[self._settings.topology.pool_queue(pool)] = self._settings.concurrency
+            prefetch[self._settings.topology.pool_queue(pool)] = self._limits.pool_prefetch
         for queue, limit in prefetch.items():
             self._subscriptions.append(await self._bus.subscribe(queue, self._take, prefetch=limit))
         while True:

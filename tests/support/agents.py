@@ -170,10 +170,11 @@ async def serving(
     *,
     broker: MemoryBroker | None = None,
     wrap: Callable[[MemoryBus], Bus] = lambda bus: bus,
+    name: str = "a",
     **changes: Any,
 ) -> AsyncIterator[tuple[Desk, AgentRuntime]]:
-    """The agent `a` in this process on a broker in memory, with a desk; stopped in order at the end."""
-    settings = Settings("a", directory, **changes)
+    """An agent in this process on a broker in memory, with a desk; stopped in order at the end."""
+    settings = Settings(name, directory, **changes)
     broker = broker or MemoryBroker()
     actions: dict[str, Action] = load_actions([], []) | (agent.actions if agent else {})
     desk = await Desk(MemoryBus(broker, desk_declarations(settings.topology)), settings.topology).open()

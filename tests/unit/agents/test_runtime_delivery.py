@@ -109,19 +109,25 @@ async def test_a_question_about_nothing_goes_to_the_dead_letters(
         assert "command_id" in letter.headers[REASON_HEADER]
 
 
-async def test_a_pools_work_is_left_to_whoever_is_free(bench: Bench, tmp_path: Path) -> None:
-    """An agent with its hands full takes nothing from a pool; another one gets it."""
+async def test_a_pools_work_goes_to_whoever_is_free(bench: Bench, tmp_path: Path) -> None:
+    """An agent with its hands full holds one command of a pool at most; the others go to the free."""
     broker, other = MemoryBroker(), Bench()
     other.go.set()
-    busy_changes: dict[str, Any] = {"broker": broker, "pools": ("p",), "concurrency": 1}
-    async with serving(tmp_path, bench.agent, **busy_changes) as (desk, _):
-        asked = [command("hold", attempt=n + 1) for n in range(2)]
-        await desk.send(*asked, pool="p")
+    limits = Limits(presence_interval=0.02)  # both desks take from one queue of announcements
+    changes: dict[str, Any] = {"broker": broker, "pools": ("p",), "concurrency": 1, "limits": limits}
+    for part in ("a", "b"):
+        (tmp_path / part).mkdir()
+    async with serving(tmp_path / "a", bench.agent, **changes) as (desk, _):
+        asked = [command("hold", attempt=n + 1) for n in range(6)]
+        await desk.send(asked[0], pool="p")
         await until(lambda: bench.starts)
-        bench.go.set()
-        for each in asked:
-            assert (await desk.final(each)).status is ResultStatus.SUCCEEDED
-        assert len(bench.starts) == 2
+        async with serving(tmp_path / "b", other.agent, name="b", **changes):
+            await desk.send(*asked[1:], pool="p")
+            await until(lambda: len(other.starts) >= 4)
+            bench.go.set()
+            for each in asked:
+                await until(lambda each=each: each.id in bench.effects + other.effects)  # type: ignore[misc]
+    assert sorted(bench.starts + other.starts) == sorted(each.id for each in asked)
 
 
 async def test_a_full_agent_leaves_commands_with_the_broker(bench: Bench, tmp_path: Path) -> None:
