@@ -5,7 +5,6 @@ import json
 import resource
 import secrets
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ import pytest
 import pytest_asyncio
 
 from schemas.names import REASON_HEADER
+from tests.support.command import Baton
 from tests.support.processes import CoordinatorProcess, Stage
 from tests.support.waiting import eventually, until
 
@@ -94,6 +94,7 @@ class Place:
         self.stage = stage
         self.coordinator = coordinator
         self.topology = stage.topology
+        self.baton = Baton(stage, coordinator)
 
     async def send(self, exchange: str, key: str, *messages: tuple[bytes, str, Mapping[str, Any]]) -> None:
         """Publish messages of (body, content type, headers) as they are."""
@@ -143,22 +144,6 @@ class Place:
         await self.stage.publish(EVENT, {"wanted": True, "key": key, "size": 1})
         assert (await self.coordinator.ended(key=key))["status"] == "succeeded"
 
-    async def baton(self, *arguments: str) -> tuple[int, str, str]:
-        """Run the command line: exit code, output, errors."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from orchestrator.cli import main; raise SystemExit(main())",
-            *arguments,
-            cwd=self.stage.directory,
-            env=self.stage.environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
-
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -185,9 +170,8 @@ async def test_what_is_no_event_is_a_dead_letter_with_a_reason(place: Place) -> 
     letters = await place.dead(len(NO_EVENTS))
     assert {letter["queue"] for letter in letters} == {place.topology.events_inbox}
     assert {letter["routing_key"] for letter in letters} == {EVENT}
-    assert json.loads((await place.baton("dead", "list", "--json"))[1])["items"] == letters
-    code, _, err = await place.baton("dead", "replay", letters[0]["id"])
-    assert code == 0, err
+    assert (await place.baton("dead", "list", "--json")).json["items"] == letters
+    assert (await place.baton("dead", "replay", letters[0]["id"])).code == 0
     await place.works()
     await place.dead(len(NO_EVENTS))
     found = {message.body: str(message.headers[REASON_HEADER]) for message in await place.take_dead()}
@@ -284,31 +268,31 @@ async def test_a_bad_document_is_refused_with_all_that_is_wrong(place: Place) ->
     bad = bad.replace("event.data.wanted", "event.data.wanted ==").replace("type: object", "type: objekt")
     file = place.stage.directory / "bad.yaml"
     file.write_text(bad)
-    code, out, err = await place.baton("apply", str(file))
-    assert code == 1
+    answer = await place.baton("apply", str(file))
+    assert answer.code == 1
     for said in ("bad.yaml:5:", "bad.yaml:9:", "bad.yaml:12:", "acton", "objekt", "nothing was stored"):
-        assert said in out + err
+        assert said in answer.out + answer.err
     async with httpx.AsyncClient() as client:
-        answer = await client.post(f"{place.coordinator.url}/api/workflows", content=bad)
-    assert answer.status_code == 422
-    assert len(answer.json()["error"]["details"]) >= 3
+        refusal = await client.post(f"{place.coordinator.url}/api/workflows", content=bad)
+    assert refusal.status_code == 422
+    assert len(refusal.json()["error"]["details"]) >= 3
     names = [item["workflow"] for item in (await place.coordinator.get("/api/workflows"))["items"]]
     assert "careless" not in names
 
 
 async def test_a_second_coordinator_and_a_newer_database_are_refused(place: Place) -> None:
     """One line that says who or what is in the way, exit code 1; the first goes on."""
-    code, _, err = await place.baton("coordinator", "--listen", "127.0.0.1:0")
-    assert code == 1
-    assert f"process {place.coordinator.pid}" in err
+    second = await place.baton("coordinator", "--listen", "127.0.0.1:0")
+    assert second.code == 1
+    assert f"process {place.coordinator.pid}" in second.err
     newer = place.stage.directory / "newer.db"
     with closing(sqlite3.connect(place.stage.environment["BATON_DB"])) as db:
         db.execute("VACUUM INTO ?", (str(newer),))
     with closing(sqlite3.connect(newer)) as db:
         db.execute("PRAGMA user_version = 99")
-    code, _, err = await place.baton("coordinator", "--listen", "127.0.0.1:0", "--db", str(newer))
-    assert code == 1
-    assert "schema 99" in err
+    other = await place.baton("coordinator", "--listen", "127.0.0.1:0", "--db", str(newer))
+    assert other.code == 1
+    assert "schema 99" in other.err
     await place.works()
 
 
