@@ -85,21 +85,21 @@ def output_of(value: Any) -> msgspec.Raw | None:
 
 
 def error_info(code: str, message: str, *, retryable: bool = True, details: Any = None) -> ErrorInfo:
-    """An error within the limits of the wire."""
+    """An error within the limits of the wire, whatever an action's author put into it."""
     return ErrorInfo(
-        code=_clean(code, MAX_CODE_CHARS) or "error",
-        message=_clean(message, MAX_MESSAGE_CHARS),
-        retryable=retryable,
+        code=_clean(str(code), MAX_CODE_CHARS) or "error",
+        message=_clean(str(message), MAX_MESSAGE_CHARS),
+        retryable=bool(retryable),
         details=_small(details),
     )
 
 
-def failure(error: Exception) -> tuple[ErrorInfo, str]:
+def failure(error: BaseException) -> tuple[ErrorInfo, str]:
     """The error of a failed attempt, and what to add to its log."""
     if isinstance(error, ActionError):
         return error_info(error.code, error.message, retryable=error.retryable, details=error.details), ""
     text = "".join(traceback.format_exception(error))[-MAX_LOG_BYTES // 2 :]
-    return error_info("exception", f"{type(error).__name__}: {error}"), printable(text)
+    return error_info("exception", f"{type(error).__name__}: {error}"), _clean(text, MAX_LOG_BYTES)
 
 
 def _clean(text: str, limit: int) -> str:

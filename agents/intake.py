@@ -1,5 +1,6 @@
 """What is to be done about each message that arrives, decided before anything is written or run."""
 
+import logging
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +19,8 @@ from schemas.messages import Command, CommandKind, ResultStatus
 from schemas.times import Micros, from_datetime
 
 __all__ = ["Intake", "Taken", "Workshop", "rejected"]
+
+log = logging.getLogger(__name__)
 
 MAX_ID_CHARS: Final = 256
 MAX_TRACEPARENT_CHARS: Final = 128
@@ -99,14 +102,17 @@ class Intake:
         try:
             command = decode(delivery.body, Command)
             about = _about(command)
+            if about is None:
+                self._command(command, delivery)
+            else:
+                self._question(command, about)
         except Malformed as error:
             self.refused.append((delivery, f"{error.code}: {error.message}"))
-            return
-        self.accepted.append(delivery)
-        if about is None:
-            self._command(command, delivery)
+        except Exception as error:  # a fault of ours must cost one message, not the agent
+            log.exception("a command could not be taken")
+            self.refused.append((delivery, f"internal: {type(error).__name__}"))
         else:
-            self._question(command, about)
+            self.accepted.append(delivery)
 
     def _command(self, command: Command, delivery: Delivery) -> None:
         job = self.jobs.get(command.id)

@@ -1,6 +1,7 @@
 """Running actions: a queue, a limit on how many at once, timeouts, cancelling, and how each ended."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +19,8 @@ from runtime.failpoint import failpoint
 from schemas.messages import Command, ErrorInfo, ResultStatus
 
 __all__ = ["Cause", "Finish", "Job", "NoTelemetry", "Runner", "RunnerEvents", "Telemetry"]
+
+log = logging.getLogger(__name__)
 
 
 class Cause(Enum):
@@ -149,9 +152,13 @@ class Runner:
         if job.cause is not None:  # stopped before its first step
             self._end(job, _stopped(job, job.cause, None))
             return
-        with self._telemetry.attempt(job) as finish:
-            outcome = await _attempt(job)
-            finish(outcome)
+        try:
+            with self._telemetry.attempt(job) as finish:
+                outcome = await _attempt(job)
+                finish(outcome)
+        except Exception as error:  # a fault of ours must end the job, not leave it hanging
+            log.exception("an attempt could not be told")
+            outcome = Outcome(ResultStatus.UNKNOWN, None, failure(error)[0], job.started_at)
         failpoint("agent.after_action")
         job.context.clean_up()
         self._end(job, outcome)
@@ -238,24 +245,24 @@ async def _attempt(job: Job) -> Outcome:
     error: ErrorInfo | None = None
     output: Any = None
     status = ResultStatus.SUCCEEDED
-    log = ""
+    tail = ""
     try:
         output = output_of(await _call(job))
     except (asyncio.CancelledError, Stopped) as raised:
         if job.cause is None:
-            error, log = failure(RuntimeError(f"the action ended itself with {type(raised).__name__}"))
+            error, tail = failure(RuntimeError(f"the action ended itself with {type(raised).__name__}"))
             status = ResultStatus.FAILED
     except TimedOut as raised:
-        error, log = failure(raised)
+        error, tail = failure(raised)
         status = ResultStatus.TIMED_OUT
-    except Exception as raised:  # noqa: BLE001 - an action may raise whatever it likes; it becomes its result
-        error, log = failure(raised)
+    except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever it raises becomes its result
+        error, tail = failure(raised)
         status = ResultStatus.FAILED
     else:
         return Outcome(status, output, None, job.started_at, datetime.now(UTC), context.log_tail())
     if job.cause is not None:
         return _stopped(job, job.cause, job.started_at)
-    return Outcome(status, None, error, job.started_at, datetime.now(UTC), context.log_tail() + log)
+    return Outcome(status, None, error, job.started_at, datetime.now(UTC), context.log_tail() + tail)
 
 
 def _stopped(job: Job, cause: Cause, started_at: datetime | None) -> Outcome:

@@ -9,6 +9,7 @@ Each state has one honest continuation (rule 7):
   past that it is `unknown`, because to call it expired would deny an effect that it may have had.
 """
 
+import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,11 +17,13 @@ from agents.answers import Outcome, answer, error_info
 from agents.intake import Workshop, rejected
 from agents.jobs import Job
 from agents.journal import Unsettled
-from schemas.codec import decode
+from schemas.codec import Malformed, decode
 from schemas.messages import Command, ResultStatus
 from schemas.times import Micros, to_datetime
 
 __all__ = ["Recovered", "recover"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -42,7 +45,11 @@ def recover(rows: list[Unsettled], workshop: Workshop, now: datetime) -> Recover
             plan.unpublished.append((row.id, row.reply_to, row.result))
             continue
         assert row.command is not None  # noqa: S101 - the schema: no result, so the command is kept
-        command = decode(row.command, Command)
+        try:
+            command = decode(row.command, Command)
+        except Malformed as error:  # it was readable once; another version wrote it
+            log.warning("the journal has a command %s that cannot be read: %s", row.id, error.message)
+            continue
         plan.lost.append(row.id)
         made = (
             _lost(row.started_at)

@@ -201,9 +201,11 @@ class AgentRuntime:
     def _admit(self, intake: Intake) -> None:
         """Let in what there is room for. The rest stays with the broker, held by us, until a job ends.
 
-        A pool's command is taken only when it can start at once, so that no other agent waits for work.
+        A pool's command is taken only when it can start at once, so that no other agent waits for work. What
+        was held while its connection was lost is dropped: the broker has given it to us again, or to another.
         """
-        waiting = (*self._held, *self._arrived)
+        held = (delivery for delivery in self._held if self._bus.is_current(delivery))
+        waiting = (*held, *self._arrived)
         self._held.clear()
         self._arrived.clear()
         room = self._limits.max_backlog - self._runner.queued
@@ -244,7 +246,8 @@ class AgentRuntime:
             elif taken.entry.result is not None:
                 self._publish(taken.entry.reply_to, taken.entry.result, settles=taken.entry.id)
         for job, status in intake.notes:
-            self.noted(job, status)
+            if not job.ended:
+                self.noted(job, status)
         for job in intake.cancels:
             self._runner.stop(job, Cause.CANCEL)
 
@@ -262,6 +265,7 @@ class AgentRuntime:
         """Answer a command, or a question about one, from what the journal has on it."""
         command = taken.command
         if taken.job is not None:
+            taken.job.ended = True
             del self._jobs[command.id]
         if known.result is None:
             return  # it is being worked on, and its result will be sent

@@ -306,6 +306,10 @@ class MemoryBus:
             self._join(consumer)
         return consumer
 
+    def is_current(self, delivery: Delivery) -> bool:
+        """Whether its connection stands."""
+        return self.holds(delivery.handle)
+
     async def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge; deliveries of a lost connection are passed over."""
         for queue in {held.queue for held in self._settle(deliveries)}:

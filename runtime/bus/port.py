@@ -143,6 +143,9 @@ class Bus(Protocol):
         stays unacknowledged.
         """
 
+    def is_current(self, delivery: Delivery) -> bool:
+        """Whether its connection stands; else the broker has given it to whoever is next."""
+
     async def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge; deliveries of a lost connection are passed over."""
 

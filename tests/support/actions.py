@@ -66,6 +66,12 @@ class Bench:
             raise ActionError("no_space", "full", retryable=False, details={"free": 0})
         if how == "exception":
             raise ValueError("surprise")
+        if how == "exit":
+            raise SystemExit("good bye")
+        if how == "odd":
+            raise ActionError(5, object(), details=object())  # type: ignore[arg-type]
+        if how == "surrogate":
+            raise ValueError("\ud800")
         raise asyncio.CancelledError
 
     async def give(self, ctx: Context, *, what: Any) -> Any:

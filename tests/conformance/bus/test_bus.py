@@ -378,6 +378,19 @@ async def test_without_a_connection_nothing_is_confirmed(harness: Harness, world
     assert told == [False, True, False]
 
 
+async def test_a_delivery_ends_with_its_connection(harness: Harness, world: World) -> None:
+    """Once the connection is lost, a delivery says that it is not this bus's any more; it comes again."""
+    bus, inbox = await harness.bus(world.declarations), Inbox()
+    await bus.subscribe(world.work, inbox, prefetch=10)
+    await bus.publish(world.messages(1))
+    (first,) = await inbox.take()
+    assert bus.is_current(first)
+    harness.cut()
+    (again,) = await inbox.take()
+    assert (bus.is_current(first), bus.is_current(again)) == (False, True)
+    await bus.ack([again])
+
+
 async def test_stopping_gives_back_what_was_not_acknowledged(harness: Harness, world: World) -> None:
     """What a stopped bus held goes to the next consumer; stopping twice does no harm."""
     first, inbox = await harness.bus(world.declarations), Inbox()

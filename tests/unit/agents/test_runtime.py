@@ -62,7 +62,14 @@ async def test_a_long_action_says_that_it_lives(bench: Bench, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("how", "code", "retryable"),
-    [("error", "no_space", False), ("exception", "exception", True), ("cancels itself", "exception", True)],
+    [
+        ("error", "no_space", False),
+        ("exception", "exception", True),
+        ("cancels itself", "exception", True),
+        ("exit", "exception", True),
+        ("odd", "5", True),
+        ("surrogate", "exception", True),
+    ],
 )
 async def test_a_failure_says_why(
     bench: Bench, tmp_path: Path, how: str, code: str, *, retryable: bool
@@ -76,7 +83,7 @@ async def test_a_failure_says_why(
         assert result.error is not None
         assert (result.error.code, result.error.retryable) == (code, retryable)
         assert result.log.startswith("about to fail")
-        assert ("Traceback" in result.log) == (how == "exception")
+        assert ("ValueError" in result.log) == (how in ("exception", "surrogate"))
 
 
 @pytest.mark.parametrize(

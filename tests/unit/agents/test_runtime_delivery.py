@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from agents.intake import Workshop
 from agents.limits import Limits
 from runtime.bus.memory import MemoryBroker, MemoryBus
-from runtime.bus.port import Message, PublishOutcome
-from schemas.messages import CommandKind, ResultStatus
+from runtime.bus.port import Declarations, Message, PublishOutcome
+from schemas.messages import Command, CommandKind, ResultStatus
 from schemas.names import REASON_HEADER
 from tests.support.actions import QUICK, Bench
 from tests.support.agents import about, command, serving
@@ -96,6 +97,47 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters(
         asked = command("once")
         await desk.send(asked)
         await desk.final(asked)
+
+
+async def test_a_fault_of_ours_costs_one_message(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong with one command, it is set aside and the next is served."""
+    real = Workshop.prepare
+
+    def faulty(self: Workshop, made: Command, traceparent: str) -> Any:
+        return real(self, made, traceparent) if made.attempt > 1 else 1 / 0
+
+    monkeypatch.setattr(Workshop, "prepare", faulty)
+    async with serving(tmp_path, bench.agent) as (desk, _):
+        asked = [command("once", attempt=1), command("once", attempt=2)]
+        await desk.send(*asked)
+        assert (await desk.final(asked[1])).status is ResultStatus.SUCCEEDED
+        (letter,) = await desk.dead()
+        assert letter.headers[REASON_HEADER] == "internal: ZeroDivisionError"
+
+
+async def test_what_was_held_while_the_network_broke_is_not_ours(bench: Bench, tmp_path: Path) -> None:
+    """A pool's command that waited here went to another agent when the connection was lost: it is dropped."""
+    broker = MemoryBroker()
+    changes: dict[str, Any] = {"pools": ("p",), "concurrency": 1}
+    async with serving(tmp_path, bench.agent, broker=broker, **changes) as (desk, runtime):
+        asked = [command("hold", attempt=n + 1) for n in range(2)]
+        await desk.send(*asked, pool="p")
+        await until(lambda: len(runtime._held) == 1)
+        (stale,) = runtime._held
+        runtime._bus.disconnect()  # type: ignore[attr-defined]
+        other = MemoryBus(broker, Declarations())
+        await other.start()
+        (taken,) = await other.peek(desk.topology.pool_queue("p"), 1)
+        assert taken.body == stale.body
+        bench.go.set()
+        await until(lambda: bench.effects)
+        runtime._bus.connect()  # type: ignore[attr-defined]
+        assert (await desk.final(asked[0])).status is ResultStatus.SUCCEEDED
+        await other.ack([taken])
+        await other.stop()
+    assert bench.starts == [asked[0].id]
 
 
 @pytest.mark.parametrize("args", [{}, {"command_id": 1}, {"command_id": ""}, {"command_id": "x" * 300}])

@@ -49,6 +49,22 @@ async def test_a_cancel_right_behind_its_command_is_in_time(
         assert (result.status, result.started_at, bench.starts) == (ResultStatus.CANCELLED, None, [])
 
 
+@pytest.mark.parametrize("kind", [CANCEL, QUERY])
+async def test_asking_right_behind_a_repetition_gets_the_result(
+    bench: Bench, tmp_path: Path, kind: CommandKind
+) -> None:
+    """A finished command comes again, a question behind it, in one batch: its result, and no new start."""
+    async with serving(tmp_path, bench.agent) as (desk, _):
+        asked, other = command("once"), command("once", attempt=2)
+        await desk.send(asked)
+        first = await desk.final(asked)
+        await desk.send(asked, about(kind, asked), other)
+        assert await desk.final(asked, count=2) == first
+        await desk.final(other)
+        assert set(desk.of(asked)) == {"succeeded"}
+        assert bench.starts == [asked.id, other.id]
+
+
 async def test_a_finished_command_is_not_cancelled(bench: Bench, tmp_path: Path) -> None:
     """Its result is said again."""
     async with serving(tmp_path, bench.agent) as (desk, _):
