@@ -163,6 +163,11 @@ class AmqpBus:
         consumer.task.add_done_callback(lambda _: self._consumers.discard(consumer))
         return consumer
 
+    def is_current(self, delivery: Delivery) -> bool:
+        """Whether its connection stands."""
+        source, _ = delivery.handle
+        return not source.session.gone.done()
+
     async def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge; deliveries of a lost connection are passed over."""
         await asyncio.gather(*(source.ack(tags) for source, tags in _by_source(deliveries)))
