@@ -20,6 +20,9 @@ __all__ = ["CONFIG_FILE", "Settings", "load_settings"]
 
 CONFIG_FILE = "baton.toml"
 
+_SECRET = frozenset({"token", "amqp_url", "amqp_management_url"})
+"""Settings that hold a password, whose values no error may show."""
+
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -98,4 +101,5 @@ def _check(name: str, value: Any, source: str) -> None:
     try:
         msgspec.convert({name: value}, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise InvalidInput(f"{source}: {name} = {value!r}: {error}", code="bad_settings") from None
+        shown = "…" if name in _SECRET else repr(value)
+        raise InvalidInput(f"{source}: {name} = {shown}: {error}", code="bad_settings") from None
