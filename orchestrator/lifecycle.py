@@ -14,8 +14,9 @@ from orchestrator.core.facts import (
     TaskSkipped,
 )
 from orchestrator.core.inputs import Move
-from orchestrator.core.model import Run, RunStatus, step_status
+from orchestrator.core.model import Run, RunStatus, StepStatus, step_status
 from schemas.events import Event, new_event
+from schemas.messages import CommandKind
 
 __all__ = ["lifecycle_events"]
 
@@ -60,7 +61,7 @@ def _run_event(run: Run, status: str, seq: int, fact: Fact, namespace: str) -> t
 
 
 def _step_event(run: Run, seq: int, fact: Any, namespace: str) -> tuple[str, Event]:
-    status = str(step_status(run.steps[fact.step]))
+    status = _status(run, fact)
     data = {**_about(run), "step": fact.step, "host_index": fact.host_index, "status": status}
     return f"step.{status}.{run.head.workflow}", new_event(
         id=f"{run.head.id}/{seq}",
@@ -70,6 +71,19 @@ def _step_event(run: Run, seq: int, fact: Any, namespace: str) -> tuple[str, Eve
         at=fact.at,
         data=data,
     )
+
+
+def _status(run: Run, fact: Any) -> StepStatus:
+    """What the fact made of the step; the same move may have gone on from there, to its undo."""
+    match fact:
+        case AttemptSucceeded():
+            undone = fact.command_id.endswith(f"/{CommandKind.COMPENSATE}")
+            return StepStatus.COMPENSATED if undone else StepStatus.SUCCEEDED
+        case AttemptFailed():
+            return fact.outcome
+        case TaskCancelled():
+            return StepStatus.CANCELLED
+    return step_status(run.steps[fact.step])
 
 
 def _about(run: Run) -> dict[str, Any]:
