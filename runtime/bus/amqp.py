@@ -10,6 +10,7 @@ from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelNotFoundEntity
 
+from runtime.bus import receiving, tolerant
 from runtime.bus.port import (
     Declarations,
     Delivery,
@@ -20,7 +21,6 @@ from runtime.bus.port import (
 )
 from runtime.bus.publishing import Publication
 from runtime.bus.session import TRANSPORT_ERRORS, Session, Source, explain, place
-from runtime.bus.tolerant import install
 from schemas.errors import NotFound, Unreachable
 
 __all__ = ["AmqpBus"]
@@ -43,7 +43,8 @@ class AmqpBus:
     """
 
     def __init__(self, url: str, declarations: Declarations, *, name: str, timeout: float = 10.0) -> None:
-        install()
+        tolerant.install()
+        receiving.install()
         self._url = url
         self._place = place(url)
         self._declarations = declarations
