@@ -6,6 +6,7 @@ message comes again, and the connection is lost again. With `install` such a val
 arrives, and whoever gets it can refuse it.
 """
 
+import math
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ UNREADABLE_HEADER: Final = "x-baton-unreadable"
 
 MAX_DEPTH: Final = 32  # tables in tables; deeper ones could be read but not sent on
 
+_MAX_FLOAT: Final = 3.4e38  # pamqp reads 64 bits and writes 32
 _NO_TIME: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -47,7 +49,23 @@ def _table(value: bytes) -> tuple[int, dict[str, Any]]:
         deep = _depth(table) > MAX_DEPTH
     except (ValueError, OverflowError, OSError, RecursionError) as error:
         return int.from_bytes(value[:4]) + 4, {UNREADABLE_HEADER: str(error)}
-    return consumed, {UNREADABLE_HEADER: f"tables nested deeper than {MAX_DEPTH}"} if deep else table
+    if deep:
+        return consumed, {UNREADABLE_HEADER: f"tables nested deeper than {MAX_DEPTH}"}
+    return consumed, {name: _sendable(item) for name, item in table.items()}
+
+
+def _sendable(value: Any) -> Any:
+    """The value as pamqp can write it too: a dead letter carries the headers of the message it was."""
+    match value:
+        case bytes():  # text that is not UTF-8
+            return bytearray(value)
+        case float() if math.isfinite(value) and abs(value) > _MAX_FLOAT:
+            return repr(value)
+        case dict():
+            return {name: _sendable(item) for name, item in value.items()}
+        case list():
+            return [_sendable(item) for item in value]
+    return value
 
 
 def _depth(value: object) -> int:

@@ -1,8 +1,10 @@
 """Decoders that do not raise on what the network may bring."""
 
 from datetime import UTC, datetime
+from struct import pack
+from typing import Any
 
-from pamqp import decode
+from pamqp import decode, encode
 
 from runtime.bus.tolerant import UNREADABLE_HEADER, install
 
@@ -37,3 +39,18 @@ def test_what_cannot_be_read_is_replaced() -> None:
         assert consumed == len(bad)
         assert isinstance(got, dict)
         assert list(got) == [UNREADABLE_HEADER]
+
+
+def test_what_was_read_can_be_sent_on() -> None:
+    """Text that is not UTF-8 and numbers beyond 32 bits come in a form that pamqp can write again."""
+    values: dict[bytes, Any] = {
+        b"S\x00\x00\x00\x01\xff": bytearray(b"\xff"),
+        b"d" + pack(">d", 1e300): "1e+300",
+    }
+    values |= {b"d" + pack(">d", 1.5): 1.5, b"A\x00\x00\x00\x06S\x00\x00\x00\x01\xfe": [bytearray(b"\xfe")]}
+    for raw, value in values.items():
+        body = b"\x01k" + raw
+        _, got = decode.by_type(len(body).to_bytes(4, "big") + body, "table")
+        assert isinstance(got, dict)
+        assert got == {"k": value}
+        assert encode.field_table(got)
