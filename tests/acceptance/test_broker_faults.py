@@ -189,7 +189,7 @@ async def test_half_open_connections(scene: Scene) -> None:
     for gate, proof in ((scene.gate, "d execute 1"), (scene.undo_gate, "a compensate 1")):
         for proxy in scene.proxies:
             proxy.silent = True
-        carried = asyncio.gather(*(proxy.carry(1_000) for proxy in scene.proxies[1:]))
+        carried = asyncio.gather(*(proxy.carry(300) for proxy in scene.proxies[1:]))
         gate.touch()
         await asyncio.wait_for(carried, 30)  # the results are with the broker, which nobody hears say so
         for proxy in scene.proxies:

@@ -84,10 +84,6 @@ def test_a_run_that_is_cancelled() -> None:
     saga = Told(*chain("a", "b"))
     saga.give(CancelRun(who="eva", reason="enough"))
     saga.say(saga.last("a"), "cancelled", started=False)
-    assert (
-        saga.keys[1:] == ["step.cancelled", "step.cancelled", "run.failed"]
-        or saga.keys[-1] == "run.cancelled"
-    )
     assert sorted(saga.keys[1:]) == ["run.cancelled", "step.cancelled", "step.cancelled"]
     assert saga.told[-1][1].data["reason"] == "enough"
 
