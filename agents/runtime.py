@@ -221,7 +221,7 @@ class AgentRuntime:
 
     async def _settle(self, round_: _Round, known: dict[int, Known]) -> None:
         """Do what had to wait for the journal."""
-        await self._settle_intake(round_.intake, known)
+        self._settle_intake(round_.intake, known)
         for job in round_.claimed:
             self._runner.begin(job)
         if round_.ended:
@@ -231,12 +231,12 @@ class AgentRuntime:
             self._publish(job.command.reply_to, body, settles=job.command.id)
         if round_.batch.published:
             failpoint("agent.after_confirm")
+        if round_.intake.accepted:  # last, because nothing above had to wait
+            await self._bus.ack(round_.intake.accepted)
 
-    async def _settle_intake(self, intake: Intake, known: dict[int, Known]) -> None:
+    def _settle_intake(self, intake: Intake, known: dict[int, Known]) -> None:
         if intake.taken:
             failpoint("agent.after_journal")
-        if intake.accepted:
-            await self._bus.ack(intake.accepted)
         self._refuse(intake.refused)
         for place, taken in enumerate(intake.taken):
             if place in known:
