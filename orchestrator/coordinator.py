@@ -262,11 +262,11 @@ class Coordinator:
                     answer: Any = None
                     if item.content is not None:
                         answer = handle(work, item.content, wanted.get(index, ()))
-                except BatonError as error:
-                    answer = error
                 except Exception as error:  # noqa: BLE001 - it is logged there
-                    self._set_aside(item, error)
-                    break
+                    if not (isinstance(error, BatonError) and isinstance(item.origin, asyncio.Future)):
+                        self._set_aside(item, error)
+                        break
+                    answer = error
                 if isinstance(item.origin, asyncio.Future):
                     answers.append((item.origin, answer))
             else:
@@ -335,11 +335,11 @@ class Coordinator:
     def _put_off(self, items: list[_Item], work: Work) -> None:
         """A wake-up that moved nothing must not come again at once."""
         for item in items:
-            if not isinstance(item.content, InputForRun) or item.content.run_id in work.batch.changed:
-                continue
-            at = self._timers.at(item.content.run_id)
-            if at is not None:
-                self._timers.set(item.content.run_id, max(at, self._world.now() + 1_000_000))
+            match item.content:
+                case InputForRun(run_id, Wake()) if run_id not in work.batch.changed:
+                    at = self._timers.at(run_id)
+                    if at is not None:
+                        self._timers.set(run_id, max(at, self._world.now() + 1_000_000))
 
     def _measure(self, items: list[_Item], work: Work) -> None:
         now = asyncio.get_running_loop().time()
@@ -367,7 +367,7 @@ class Coordinator:
         """Send again what a former life may not have sent."""
         after = 0
         while some := await self._store.unsent(after, 1_000):
-            self._publisher.put(some)
+            self._publisher.put(some, perhaps_sent=True)
             after = some[-1].id
 
     async def _look_after(self) -> None:

@@ -10,7 +10,7 @@ from runtime.bus.port import Delivery
 from schemas.codec import MAX_MESSAGE_BYTES, Malformed, decode
 from schemas.events import Event, read_event
 from schemas.messages import Command, Presence, Result
-from schemas.names import Topology
+from schemas.names import AGAIN_HEADER, Topology
 
 __all__ = [
     "ApplyDefinition",
@@ -117,13 +117,13 @@ def read_delivery(delivery: Delivery, topology: Topology, shard: str, max_event_
 def _expired_command(delivery: Delivery, shard: str) -> Command | None:
     """The command in a dead letter, if it proves that the command was never started.
 
-    Only the broker's word that it expired counts, and only if no agent ever held it.
+    Only the broker's word that it expired counts, and only if no agent ever held it or a copy of it.
     """
     deaths = delivery.headers.get("x-death")
     first = deaths[0] if isinstance(deaths, list) and deaths else None
     if not isinstance(first, dict) or first.get("reason") != "expired":
         return None
-    if delivery.headers.get("x-delivery-count"):
+    if delivery.headers.get("x-delivery-count") or AGAIN_HEADER in delivery.headers:
         return None
     try:
         command = decode(delivery.body, Command, limit=MAX_MESSAGE_BYTES)

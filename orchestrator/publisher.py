@@ -11,7 +11,7 @@ from runtime.bus.port import Bus, Delivery, Message, PublishOutcome
 from runtime.failpoint import failpoint
 from schemas.codec import decode
 from schemas.messages import Command
-from schemas.names import REASON_HEADER, Topology
+from schemas.names import AGAIN_HEADER, REASON_HEADER, Topology
 from schemas.times import Micros, to_rfc3339
 
 __all__ = ["DeadLetters", "Publisher"]
@@ -23,7 +23,8 @@ RETRY_SECONDS = 0.2
 class Publisher:
     """Publishes outbox messages in order, many confirms in flight, and reports what became of them.
 
-    A message the broker did not confirm is sent again, after a reconnection if need be; receivers dedup.
+    A message the broker did not confirm is sent again, after a reconnection if need be; receivers dedup. That
+    a second copy expires, or is too late to be sent, proves nothing of the first: somebody may have taken it.
     """
 
     def __init__(
@@ -34,6 +35,8 @@ class Publisher:
         self._world = world
         self._done = done
         self._waiting: deque[OutboxMessage] = deque()
+        self._perhaps_sent: set[int] = set()
+        """Ids of waiting messages that the broker may have already."""
         self._wake = asyncio.Event()
 
     @property
@@ -41,10 +44,12 @@ class Publisher:
         """How many committed messages are not known to be with the broker."""
         return len(self._waiting)
 
-    def put(self, messages: Sequence[OutboxMessage]) -> None:
-        """Send these, after all that were put before."""
+    def put(self, messages: Sequence[OutboxMessage], *, perhaps_sent: bool = False) -> None:
+        """Send these, after all that were put before. `perhaps_sent`: a former life may have done so."""
         if messages:
             self._waiting.extend(messages)
+            if perhaps_sent:
+                self._perhaps_sent.update(message.id for message in messages)
             self._wake.set()
 
     async def run(self) -> None:
@@ -59,10 +64,12 @@ class Publisher:
     async def _send_some(self) -> None:
         now = self._world.now()
         some = [self._waiting[index] for index in range(min(len(self._waiting), MAX_IN_FLIGHT))]
-        late = [message for message in some if message.expires_at is not None and message.expires_at <= now]
+        late = [message for message in some if self._is_useless(message, now)]
         timely = [message for message in some if message not in late] if late else some
         failpoint("coordinator.before_publish")
-        publishing = asyncio.ensure_future(self._bus.publish([_wire(message, now) for message in timely]))
+        publishing = asyncio.ensure_future(
+            self._bus.publish([self._wire(message, now) for message in timely])
+        )
         await asyncio.sleep(0)  # the frames are written, the confirms are not yet in
         failpoint("coordinator.after_publish")
         outcomes = await publishing
@@ -75,10 +82,39 @@ class Publisher:
         returned = [message for message, outcome in results if outcome is PublishOutcome.RETURNED]
         sent = [message.id for message, outcome in results if outcome is not PublishOutcome.UNCONFIRMED]
         sent += [message.id for message in late]
+        expired = [message for message in late if message.id not in self._perhaps_sent]
+        self._perhaps_sent.difference_update(sent)
+        self._perhaps_sent.update(message.id for message in again)
         if not sent:
             await asyncio.sleep(RETRY_SECONDS)
         else:
-            self._done(OutboxDone(sent, self._commands(returned), self._commands(late)))
+            self._done(OutboxDone(sent, self._commands(returned), self._commands(expired)))
+
+    def _is_useless(self, message: OutboxMessage, now: Micros) -> bool:
+        """Whether it is too late to send this.
+
+        Not for one that its agent may have had: it answers what became of that, and refuses what is too late.
+        """
+        late = message.expires_at is not None and message.expires_at <= now
+        asks = message.id in self._perhaps_sent and message.routing_key.startswith(Topology.agent_key(""))
+        return late and not asks
+
+    def _wire(self, message: OutboxMessage, now: Micros) -> Message:
+        """The message as it goes out; what is left of its time, or that time anew, becomes its expiration."""
+        again = message.id in self._perhaps_sent
+        expiration: float | None = None
+        if message.expires_at is not None:
+            left = message.expires_at - (now if message.expires_at > now else message.at)
+            expiration = max(left / 1_000_000, 0.001)
+        return Message(
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+            body=message.body,
+            headers={**message.headers, AGAIN_HEADER: True} if again else message.headers,
+            content_type=message.content_type,
+            expiration=expiration,
+            mandatory=message.mandatory,
+        )
 
     def _commands(self, messages: list[OutboxMessage]) -> list[Command]:
         commands = self._topology.commands
@@ -136,17 +172,3 @@ class DeadLetters:
             },
             content_type=delivery.content_type,
         )
-
-
-def _wire(message: OutboxMessage, now: Micros) -> Message:
-    """The message as it goes out; what is left of its time becomes its expiration."""
-    left = None if message.expires_at is None else max((message.expires_at - now) / 1_000_000, 0.001)
-    return Message(
-        exchange=message.exchange,
-        routing_key=message.routing_key,
-        body=message.body,
-        headers=message.headers,
-        content_type=message.content_type,
-        expiration=left,
-        mandatory=message.mandatory,
-    )

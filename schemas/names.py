@@ -6,10 +6,13 @@ from typing import Any, Final
 
 from schemas.errors import InvalidInput
 
-__all__ = ["REASON_HEADER", "Topology", "check_name"]
+__all__ = ["AGAIN_HEADER", "REASON_HEADER", "Topology", "check_name"]
 
 REASON_HEADER: Final = "x-baton-reason"
 """Header of a dead letter: why it was refused."""
+
+AGAIN_HEADER: Final = "x-baton-again"
+"""Header of a message that the coordinator may have published before; the body is the same."""
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$(?!\n)"
 _NAME = re.compile(NAME_PATTERN)
