@@ -1,10 +1,13 @@
 """When each live run must next be looked at. The truth is `runs.wake_at`; this is its heap in memory."""
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from schemas.times import Micros
 
 __all__ = ["Timers"]
+
+SPARE = 1_000
+"""How many stale entries the heap may hold beside as many as there are wake-ups."""
 
 
 class Timers:
@@ -29,6 +32,9 @@ class Timers:
         elif self._at.get(run_id) != at:
             self._at[run_id] = at
             heappush(self._heap, (at, run_id))
+            if len(self._heap) > 2 * len(self._at) + SPARE:  # time limits are long: most are never met
+                self._heap = [(at, run_id) for run_id, at in self._at.items()]
+                heapify(self._heap)
 
     def next_at(self) -> Micros | None:
         """When the earliest wake-up is."""
