@@ -306,7 +306,8 @@ def _resolved(task: Task, fact: TaskResolved) -> Task:
         case "done", True:
             return _settled(task, StepStatus.COMPENSATED, fact.at)
         case "done", False:
-            task = replace(task, output=fact.output, effect=True, error=None)
+            agent = task.agent or task.effect_agent
+            task = replace(task, output=fact.output, effect=True, effect_agent=agent, error=None)
             return _settled(task, StepStatus.SUCCEEDED, fact.at)
         case _, True:
             return _settled(replace(task, given_up=True), StepStatus.COMPENSATION_FAILED, fact.at)

@@ -221,6 +221,8 @@ def _on_lost(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
     harmless = plan_of(step, undo=task.undoing).idempotent
     if harmless and may_retry(turn, step, task, retryable=True):
         _fail_attempt(turn, step, task, result, result.error or _LOST, effect=True)
+    elif task.status is StepStatus.IN_DOUBT:
+        _ignore(turn, result, "nobody knew before either")
     else:
         doubt(turn, step, result.host_index, task, "the agent lost it after it had started")
 
