@@ -4,7 +4,6 @@ An idempotent action may start again; one that is not starts at most once per co
 know whether it took effect the agent says `unknown` (rule 7).
 """
 
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -144,23 +143,21 @@ async def test_programs_die_with_their_agent(play: tuple[Stage, Desk], tmp_path:
     """A program whose end nobody would learn of does not go on behind the coordinator's back."""
     stage, desk = play
     agent = await stage.agent("a")
-    pids = tmp_path / "pids"
-    script = f"sleep 600 & echo $! >> {pids}; (setsid sh -c 'echo $$ >> {pids}; exec sleep 600' &); wait"
+    child, daemon = tmp_path / "child", tmp_path / "daemon"
+    script = f"sleep 600 & echo $! > {child}; (setsid sh -c 'echo $$ > {daemon}; exec sleep 600' &); wait"
     asked = command("exec.run", {"argv": ["sh", "-c", script]})
     await desk.send(asked)
-    await until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
-    child, daemon = sorted(map(int, pids.read_text().split()), key=os.getpgid)
+    await until(lambda: all(file.exists() and file.read_text().strip() for file in (child, daemon)))
     await agent.kill()
-    group_is_gone = (lambda: not running(child)) if os.getpgid(daemon) == daemon else (lambda: False)
-    await until(group_is_gone, what="the end of the program's process group")
+    await until(lambda: not running(child), what="the end of the program's process group")
     await agent.start()
     assert (await desk.final(asked)).status is ResultStatus.UNKNOWN
     await until(lambda: not running(daemon), what="the end of the program's daemon")
 
 
-def running(pid: int) -> bool:
-    """Whether a process is there and not a zombie."""
+def running(noted: Path) -> bool:
+    """Whether the process whose id was noted is there and not a zombie."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{int(noted.read_text())}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
