@@ -1,4 +1,4 @@
-"""What an agent remembers: every command it took, whether it started, and what came of it (DESIGN §7).
+"""What an agent remembers: every command it took, whether it started, and what came of it.
 
 The order is the rule: a command is here before it is acknowledged, a non-idempotent action is `started` here
 before it starts, a result is here before it is published. So after a crash each command is in one of four

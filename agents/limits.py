@@ -47,7 +47,7 @@ class Limits:
     """How long an agent waits for what, and how much it takes on."""
 
     announce_after: float = 0.5
-    """An action that ends sooner sends one result and nothing else (DESIGN §4)."""
+    """An action that ends sooner sends one result and nothing else."""
     heartbeat: float = 10.0
     """How often a long action sends `progress`."""
     progress_interval: float = 1.0

@@ -1,4 +1,4 @@
-"""The agent's loop: receive, journal, acknowledge, run, journal the result, publish, confirm (DESIGN §7).
+"""The agent's loop: receive, journal, acknowledge, run, journal the result, publish, confirm.
 
 One task writes the journal, a batch at a time. Whatever arrives or ends while a batch is being written goes
 into the next, so under load one fsync serves many commands. Everything that must not happen before it is
