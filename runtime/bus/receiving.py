@@ -20,6 +20,7 @@ from pamqp.frame import FrameTypes
 from pamqp.header import ContentHeader
 
 from runtime.bus.frames import CONTENT_TYPE, DELIVERY_MODE, EXPIRATION, HEADERS, MESSAGE_ID
+from runtime.bus.tolerant import readable
 
 __all__ = ["decode_frame", "install"]
 
@@ -128,4 +129,4 @@ def _header(data: bytes) -> ContentHeader | None:
 def _short(data: bytes, at: int) -> tuple[str, int]:
     """A short string, what is not UTF-8 in it replaced, and where it ends."""
     end = at + 1 + data[at]
-    return data[at + 1 : end].decode(errors="replace"), end
+    return readable(data[at + 1 : end]), end
