@@ -56,9 +56,10 @@ async def run(
     )
     if ran.exit_code not in ok_codes:
         last = (ran.stderr or ran.stdout).strip().rpartition("\n")[2]
+        ended = f"{argv[0]} ended with {ran.exit_code}"
         raise ActionError(
             "exit_code",
-            f"{argv[0]} ended with {ran.exit_code}: {last}"[:1000],
+            (f"{ended}: {last}" if last else ended)[:1000],
             details={"exit_code": ran.exit_code, "stdout": ran.stdout[-2000:], "stderr": ran.stderr[-2000:]},
         )
     return ran

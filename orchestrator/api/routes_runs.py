@@ -139,7 +139,7 @@ async def resolve_step(parts: TheParts, run_id: FromPath[str], data: JSONBody[Re
 
 
 def _no_run(run_id: str) -> NotFound:
-    return NotFound(f"there is no run {run_id}", hint="GET /api/runs lists them")
+    return NotFound(f"there is no run {run_id}", hint="baton runs list (GET /api/runs) shows the runs")
 
 
 HANDLERS = (list_runs, start_run, show_run, show_history, cancel_run, resolve_step)

@@ -53,7 +53,9 @@ async def show_workflow(
     definition = await parts.reader.definition(name, version)
     if definition is None:
         which = f"'{name}'" if version is None else f"'{name}' of version {version}"
-        raise NotFound(f"there is no workflow {which}", hint="GET /api/workflows lists them")
+        raise NotFound(
+            f"there is no workflow {which}", hint="baton workflows list (GET /api/workflows) shows them"
+        )
     return workflow_view(definition)
 
 

@@ -70,8 +70,9 @@ def entries(run: dict[str, Any]) -> list[Entry]:
 
 
 def timeline(run: dict[str, Any]) -> str:
-    """The whole timeline as text: a headline, then aligned columns."""
-    return f"{headline(run)}\n{columns((entry.cells for entry in entries(run)), HEADERS)}"
+    """The whole timeline as text: a headline, aligned columns, and what a person has to decide."""
+    text = f"{headline(run)}\n{columns((entry.cells for entry in entries(run)), HEADERS)}"
+    return f"{text}\n\n{_attention(run)}" if run["status"] == "attention" else text
 
 
 def headline(run: dict[str, Any]) -> str:

@@ -192,7 +192,9 @@ class PrivateBroker:
         (self.home / "lock").touch()
         self._owner = _try_lock(self.home)
         if self._owner is None:
-            raise Conflict(f"Another process has a broker in {self.home}.", hint="Stop it first.")
+            raise Conflict(
+                f"Another process has a broker in {self.home}.", hint="Stop it first; is it baton up?"
+            )
 
     def _plan(self) -> Launch:
         """Choose how to run the node and on which ports."""

@@ -150,3 +150,11 @@ def test_a_limit_on_waiting(capsys: pytest.CaptureFixture[str]) -> None:
         follow(lambda: waiting, limit=0.0)
     assert ended.value.code == "not_ended"
     assert "baton runs resolve r1 one" in capsys.readouterr().out
+
+
+def test_a_run_that_needs_a_person_says_what_to_do() -> None:
+    """Below the timeline stands the command that decides, once for each step that waits."""
+    waits = run("attention", a=host("succeeded", begin=1, end=2), b=host("in_doubt", begin=2))
+    (told,) = [line for line in timeline(waits).splitlines() if "waits for a decision" in line]
+    assert told.startswith("step 'b' waits for a decision: baton runs resolve r1 b --decision ")
+    assert "waits for a decision" not in timeline(run("running", a=host("running", begin=1)))
