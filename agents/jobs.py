@@ -143,9 +143,18 @@ class Runner:
         failpoint("agent.before_start")
         job.started_at = datetime.now(UTC)
         loop = asyncio.get_running_loop()
-        job.timers["timeout"] = loop.call_later(job.command.timeout, self.stop, job, Cause.TIMEOUT)
-        job.timers["tell"] = loop.call_later(self._limits.announce_after, self._announce, job)
         job.task = loop.create_task(self._run(job))
+        loop.call_soon(
+            self._watch, job, loop.time()
+        )  # after its first step: what ends in that needs no timers
+
+    def _watch(self, job: Job, begun: float) -> None:
+        """Keep the times of a job that takes some; `begun` is on the loop's clock."""
+        if job.ended:
+            return
+        loop = asyncio.get_running_loop()
+        job.timers["timeout"] = loop.call_at(begun + job.command.timeout, self.stop, job, Cause.TIMEOUT)
+        job.timers["tell"] = loop.call_at(begun + self._limits.announce_after, self._announce, job)
 
     async def _run(self, job: Job) -> None:
         job.entered = True

@@ -1,10 +1,12 @@
 """Figures for `/metrics`, in a registry of their own."""
 
+from collections import Counter
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import prometheus_client as prometheus
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 
-from orchestrator.core.facts import Fact, RunEnded, RunStarted
+from orchestrator.core.facts import RunEnded, RunStarted
 from orchestrator.store.port import Batch
 
 __all__ = ["Metrics"]
@@ -18,16 +20,16 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.runs = Counter(
+        self.runs = prometheus.Counter(
             "baton_runs", "Runs started and ended", ("workflow", "status"), registry=self.registry
         )
-        self.steps = Counter(
+        self.steps = prometheus.Counter(
             "baton_step_facts", "Facts about steps, by kind", ("fact",), registry=self.registry
         )
-        self.events = Counter(
+        self.events = prometheus.Counter(
             "baton_events", "Events taken in, by outcome", ("outcome",), registry=self.registry
         )
-        self.dead = Counter(
+        self.dead = prometheus.Counter(
             "baton_dead_letters",
             "Messages sent to the dead-letter exchange",
             ("queue",),
@@ -66,19 +68,19 @@ class Metrics:
 
     def committed(self, batch: Batch) -> None:
         """Count what a committed batch holds."""
-        for run in batch.started:
-            self.runs.labels(run.head.workflow, "started").inc()
-        for run_id, _, fact in batch.facts:
-            self._count(batch, run_id, fact)
-        for record in batch.inbox:
-            if record.kind == "event":
-                self.events.labels(record.outcome).inc()
-
-    def _count(self, batch: Batch, run_id: str, fact: Fact) -> None:
-        if isinstance(fact, RunEnded):
-            self.runs.labels(batch.changed[run_id].head.workflow, str(fact.status)).inc()
-        elif not isinstance(fact, RunStarted):
-            self.steps.labels(type(fact).__struct_config__.tag).inc()
+        runs = Counter((run.head.workflow, "started") for run in batch.started)
+        runs.update(
+            (batch.changed[run_id].head.workflow, str(fact.status))
+            for run_id, _, fact in batch.facts
+            if isinstance(fact, RunEnded)
+        )
+        for labels, number in runs.items():
+            self.runs.labels(*labels).inc(number)
+        for kind, number in Counter(type(fact) for _, _, fact in batch.facts).items():
+            if kind not in (RunStarted, RunEnded):
+                self.steps.labels(kind.__struct_config__.tag).inc(number)
+        for outcome, number in Counter(one.outcome for one in batch.inbox if one.kind == "event").items():
+            self.events.labels(outcome).inc(number)
 
     def render(self) -> bytes:
         """The Prometheus text format."""

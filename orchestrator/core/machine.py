@@ -22,6 +22,8 @@ nothing but the history; an input that makes no sense raises `IllegalInput` befo
 from datetime import datetime
 from typing import Final
 
+from msgspec.structs import replace
+
 from orchestrator.core.definition import Definition, StepDef
 from orchestrator.core.expressions import ExpressionError
 from orchestrator.core.facts import (
@@ -71,7 +73,6 @@ __all__ = ["apply", "start"]
 MAX_IGNORED: Final = 100
 """How many ignored results one run's history records; a flood beyond that only counts in the metrics."""
 
-_DONE = frozenset({StepStatus.SUCCEEDED, StepStatus.SKIPPED})
 _LOST = ErrorInfo(code="outcome_unknown", message="the agent lost the action after it had started")
 
 
@@ -182,7 +183,8 @@ def _on_success(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
     output = result.output
     if result.error is not None and not task.undoing:
         # It did its work, but what it says of it cannot be used.
-        _fail_attempt(turn, step, task, result, result.error, effect=True)
+        error = replace(result.error, retryable=False)  # never do again what was done
+        _fail_attempt(turn, step, task, result, error, effect=True)
         return
     if step.output is not None and not task.undoing:
         scope = with_raw_output(run_scope(turn.run, step.upstream), step.id, output)
@@ -330,6 +332,9 @@ def _on_resolve(turn: Turn, given: ResolveTask) -> None:
             code="already_going_back",
             hint="say 'done' if it had its effect, 'skip' if it had none",
         )
+    step = turn.definition.steps[given.step]
+    if given.decision != "done" and task.command_id and not task.undoing:
+        send_cancel(turn, step, given.host_index, task)  # it may still wait to be started
     turn.record(
         TaskResolved(
             at=turn.env.now,
@@ -342,7 +347,6 @@ def _on_resolve(turn: Turn, given: ResolveTask) -> None:
         )
     )
     if given.decision == "retry":
-        step = turn.definition.steps[given.step]
         if task.undoing:
             send_undo(turn, step, given.host_index)
         else:
@@ -462,7 +466,7 @@ def _end(turn: Turn) -> None:
 
 
 def _is_done(tasks: tuple[Task, ...]) -> bool:
-    return all(task.status in _DONE for task in tasks)
+    return all(task.status is StepStatus.SUCCEEDED or task.status is StepStatus.SKIPPED for task in tasks)
 
 
 def _wants_undo(step: StepDef, task: Task) -> bool:

@@ -183,5 +183,7 @@ _ORDER = (
 
 def step_status(tasks: tuple[Task, ...]) -> StepStatus:
     """The status of a step from its tasks': the one that matters most to whoever looks."""
+    if len(tasks) == 1:
+        return tasks[0].status
     present = {task.status for task in tasks}
     return next((status for status in _ORDER if status in present), StepStatus.PENDING)

@@ -5,9 +5,10 @@ import itertools
 import logging
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 from aiormq import Channel
-from aiormq.abc import DeliveredMessage
+from aiormq.abc import ConsumerCallback, DeliveredMessage
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from runtime.bus import receiving, tolerant
@@ -245,7 +246,7 @@ class _Consumer:
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         channel.on_consumer_cancel_callbacks.add(lambda _: ended.set_result("its queue was deleted"))
 
-        async def take(message: DeliveredMessage) -> None:
+        def take(message: DeliveredMessage) -> None:
             try:
                 self._handler(source.delivery(self._queue, message))
             except Exception:
@@ -253,7 +254,9 @@ class _Consumer:
 
         await session.bounded(channel.basic_qos(prefetch_count=self._prefetch))
         self._source = source
-        await session.bounded(channel.basic_consume(self._queue, take, consumer_tag=self._tag))
+        consumer = cast(ConsumerCallback, take)  # a plain function, see `runtime.bus.receiving`
+        await session.bounded(channel.basic_consume(self._queue, consumer, consumer_tag=self._tag))
+        channel.consumers[self._tag] = consumer  # as it is: aiormq has made a coroutine of it
         return channel, ended
 
     @staticmethod

@@ -10,7 +10,7 @@ from struct import error as StructError  # noqa: N812 - it is one, whatever its 
 from typing import Any, Final, cast
 
 import aiormq.connection
-from aiormq import spec
+from aiormq import Channel, spec
 from aiormq.connection import FrameReceiver
 from aiormq.exceptions import AMQPConnectionError, InvalidFrameError
 from pamqp import decode, frame
@@ -40,6 +40,7 @@ _tag = Struct(">QB").unpack_from
 def install() -> None:
     """Let connections of this process read this way from now on."""
     aiormq.connection.FrameReceiver = _BufferedReceiver  # type: ignore[misc]
+    aiormq.connection.Channel = _DirectChannel  # type: ignore[attr-defined]
 
 
 class _BufferedReceiver(FrameReceiver):
@@ -66,6 +67,22 @@ class _BufferedReceiver(FrameReceiver):
         if not read:
             raise AMQPConnectionError("the broker closed the connection")
         return read
+
+
+class _DirectChannel(Channel):
+    """Calls a consumer that is a plain function at once; aiormq makes a task of each delivery."""
+
+    async def _on_deliver_frame(self, frame: spec.Basic.Deliver) -> None:
+        header = await self._get_frame()
+        if not isinstance(header, ContentHeader):
+            raise InvalidFrameError(f"{header!r} where a content header belongs")
+        message = await self._read_content(frame, header)
+        consumer = self.consumers.get(frame.consumer_tag or "")
+        if consumer is None:
+            return  # cancelled meanwhile; the broker gets the message back with the channel
+        waiting = consumer(message)
+        if waiting is not None:
+            self.create_task(waiting).add_done_callback(self._on_consumer_done)
 
 
 def decode_frame(data: bytes) -> tuple[int, int, FrameTypes]:
