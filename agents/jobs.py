@@ -144,9 +144,8 @@ class Runner:
         job.started_at = datetime.now(UTC)
         loop = asyncio.get_running_loop()
         job.task = loop.create_task(self._run(job))
-        loop.call_soon(
-            self._watch, job, loop.time()
-        )  # after its first step: what ends in that needs no timers
+        # After its first step: what ends in that needs no timers.
+        loop.call_soon(self._watch, job, loop.time())
 
     def _watch(self, job: Job, begun: float) -> None:
         """Keep the times of a job that takes some; `begun` is on the loop's clock."""
