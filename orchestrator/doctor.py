@@ -79,7 +79,7 @@ async def _broker(settings: Settings) -> list[Check]:
     where = place(settings.amqp_url)
     connection = await _connect(settings.amqp_url)
     if isinstance(connection, str):
-        hint = "start it, or say where it is with BATON_AMQP_URL"
+        hint = "start it, or say where it is with BATON_AMQP_URL; that of baton up is in .baton/broker/url"
         skipped = [
             Check(name, "skip", "the broker cannot be reached") for name in ("permissions", "topology")
         ]
