@@ -16,6 +16,7 @@ from agents.sdk import Action, BadArguments
 from runtime.bus.port import Delivery
 from schemas.codec import Malformed, decode
 from schemas.messages import Command, CommandKind, ResultStatus
+from schemas.names import AGAIN_HEADER, Topology
 from schemas.times import Micros, from_datetime
 
 __all__ = ["Intake", "Taken", "Workshop", "rejected"]
@@ -121,17 +122,29 @@ class Intake:
                 self.notes.append((job, ResultStatus.STARTED))
             return
         traceparent = _traceparent(delivery)
-        if command.expires_at < self.now:
-            late = (self.now - command.expires_at).total_seconds()
-            made: Job | Outcome = rejected("expired", f"it came {late:.1f} s too late", retryable=True)
-        else:
-            made = self.workshop.prepare(command, traceparent)
+        made = self._made(command, traceparent, elsewhere=_perhaps_elsewhere(delivery))
         if isinstance(made, Job):
             self.jobs[command.id] = made
             self._take(command, command.id, made, delivery.body, traceparent=traceparent)
         else:
             outcome = made._replace(finished_at=self.now)
             self._take(command, command.id, None, answer(self.workshop.identity, command, outcome))
+
+    def _made(self, command: Command, traceparent: str, *, elsewhere: bool) -> Job | Outcome:
+        """A job, or the answer to a command that will not be run.
+
+        `elsewhere`: another agent of the pool may have it. To run it here too is harmless only if it is
+        idempotent, and to call it expired would deny an effect that it may have there.
+        """
+        late = (self.now - command.expires_at).total_seconds()
+        if late > 0:
+            return (
+                _UNKNOWN
+                if elsewhere
+                else rejected("expired", f"it came {late:.1f} s too late", retryable=True)
+            )
+        made = self.workshop.prepare(command, traceparent)
+        return _UNKNOWN if elsewhere and isinstance(made, Job) and not made.idempotent else made
 
     def _question(self, command: Command, about: str) -> None:
         """A query or a cancel. What was never seen becomes a tombstone: should it come, it will not start."""
@@ -163,6 +176,19 @@ class Intake:
         else:
             entry = Entry(about, "finished", tombstone, None, traceparent, command.reply_to, at, body)
         self.taken.append(Taken(command, entry, job))
+
+
+_UNKNOWN: Final = Outcome(
+    ResultStatus.UNKNOWN,
+    None,
+    error_info("taken_elsewhere", "another agent of the pool may have taken it, and it is not idempotent"),
+)
+
+
+def _perhaps_elsewhere(delivery: Delivery) -> bool:
+    """Whether another member of a pool may have seen this command: it was delivered or published before."""
+    again = delivery.redelivered or AGAIN_HEADER in delivery.headers
+    return again and delivery.routing_key.startswith(Topology.pool_key(""))
 
 
 def _about(command: Command) -> str | None:

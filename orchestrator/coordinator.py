@@ -50,6 +50,10 @@ EVENT_PREFETCH = 100
 RESULT_PREFETCH = 1_000
 SIDE_PREFETCH = 100
 
+PRUNE_ROWS = 10_000
+RESUME_AT = 0.9
+"""Part of the limit on active runs below which events are taken in again."""
+
 FOR_EVER = 2**62
 MAX_LIVE_RUNS = 1_000_000
 
@@ -191,6 +195,9 @@ class Coordinator:
             except BaseException:
                 _refuse(items)  # whether it was committed is not known here
                 raise
+        if self._lazy:  # else the next life would send again what the broker has
+            items, self._lazy = self._lazy, []
+            await self._turn(items)
 
     async def _wait(self) -> None:
         """Until something arrives or some run's time has come."""
@@ -355,7 +362,7 @@ class Coordinator:
     async def _regulate_events(self) -> None:
         """Take in events only while there is room for new runs; a flood waits on the broker."""
         active, limit = len(self._timers), self._settings.max_active_runs
-        if self._events is None and active < limit:
+        if self._events is None and active < max(1, limit * RESUME_AT):
             self._events = await self._bus.subscribe(
                 self._topology.events_inbox, self._arrived, prefetch=min(EVENT_PREFETCH, limit)
             )
@@ -379,7 +386,8 @@ class Coordinator:
             if stranded:
                 log.error("ALARM: nothing would ever move these runs: %s", ", ".join(stranded))
             horizon = self._world.now() - self._settings.inbox_days * 86_400_000_000
-            await self._store.prune_inbox(horizon, 10_000)
+            while await self._store.prune_inbox(horizon, PRUNE_ROWS) == PRUNE_ROWS:
+                pass  # the loop commits in between
 
 
 def _stopping() -> Conflict:

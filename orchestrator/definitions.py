@@ -1,17 +1,19 @@
 """Compiled workflow documents: the current one of each workflow, and those that live runs are pinned to."""
 
+import logging
 from collections.abc import Iterable
 
 from orchestrator.core.compiler import compile_definition
 from orchestrator.core.definition import Definition
-from orchestrator.store.port import Batch, Store
-from orchestrator.store.port import Definition as StoredDefinition
+from orchestrator.store.port import Batch, Store, StoredDefinition
 from schemas.codec import decode, encode
-from schemas.errors import InternalError
+from schemas.errors import BatonError, InternalError
 from schemas.times import Micros
 from schemas.workflow import Workflow
 
 __all__ = ["Definitions", "put_definition"]
+
+log = logging.getLogger(__name__)
 
 
 class Definitions:
@@ -25,17 +27,24 @@ class Definitions:
     async def load(self) -> None:
         """Read what new runs take."""
         for stored in await self._store.current_definitions():
-            self.make_current(_compile(stored))
+            if (definition := _compile(stored)) is not None:
+                self.make_current(definition)
 
     async def ensure(self, versions: Iterable[str]) -> None:
-        """Have these versions at hand; a run is never without its definition."""
+        """Have these versions at hand, but for those that cannot be read any more."""
         for version in set(versions) - self.by_version.keys():
             stored = await self._store.definition(version)
             if stored is None:
-                raise InternalError(
-                    f"the database lacks definition {version}", hint="restore it from a backup"
-                )
-            self.by_version[version] = _compile(stored)
+                log.error("the database lacks definition %s; restore it from a backup", version)
+            elif (definition := _compile(stored)) is not None:
+                self.by_version[version] = definition
+
+    def of(self, version: str) -> Definition:
+        """The definition that a run is pinned to; `InternalError` if it cannot be read."""
+        definition = self.by_version.get(version)
+        if definition is None:
+            raise InternalError(f"definition {version} cannot be read", hint="the log says why")
+        return definition
 
     def make_current(self, definition: Definition) -> None:
         """Let new runs of this workflow take this definition."""
@@ -50,5 +59,15 @@ def put_definition(batch: Batch, definition: Definition, at: Micros) -> None:
     batch.current[definition.name] = definition.version
 
 
-def _compile(stored: StoredDefinition) -> Definition:
-    return compile_definition(decode(stored.document, Workflow))
+def _compile(stored: StoredDefinition) -> Definition | None:
+    """The definition; None if this version of Baton refuses it, which must not stop all other workflows."""
+    try:
+        return compile_definition(decode(stored.document, Workflow))
+    except BatonError as error:
+        log.error(  # noqa: TRY400 - a traceback would say nothing more
+            "workflow %s, version %s, cannot be read: %s; apply it again, corrected",
+            stored.workflow,
+            stored.version,
+            error.message,
+        )
+        return None

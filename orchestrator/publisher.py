@@ -154,7 +154,10 @@ class DeadLetters:
                     for (delivery, _), outcome in zip(some, outcomes, strict=True)
                     if outcome is not PublishOutcome.UNCONFIRMED
                 ]
-                self._waiting.extend(pair for pair in some if pair[0] not in done)
+                again = [pair for pair in some if pair[0] not in done]
+                self._waiting.extend(again)
+                if again:
+                    await asyncio.sleep(RETRY_SECONDS)
                 await self._bus.ack(done)
 
     def _letter(self, delivery: Delivery, reason: str, at: Micros) -> Message:

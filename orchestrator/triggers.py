@@ -8,7 +8,7 @@ from msgspec import Struct
 from orchestrator.core.definition import Definition, TriggerDef
 from orchestrator.core.expressions import ExpressionError
 
-__all__ = ["Refused", "Wanted", "check_input", "check_key", "wanted_runs"]
+__all__ = ["MAX_KEY", "Refused", "Wanted", "check_input", "check_key", "wanted_runs"]
 
 MAX_KEY: Final = 512
 

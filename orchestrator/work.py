@@ -100,7 +100,7 @@ class Work:
         """Let an input happen to a run that was loaded; raises `IllegalInput`."""
         run = self.runs[run_id]
         now = self._world.now()
-        move = machine.apply(self.definitions.by_version[run.head.version], run, given, self._env(now))
+        move = machine.apply(self.definitions.of(run.head.version), run, given, self._env(now))
         if move.facts:
             self._take(run, move, now)
 

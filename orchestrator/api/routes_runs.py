@@ -13,11 +13,11 @@ from orchestrator.core.inputs import CancelRun, ResolveTask
 from orchestrator.core.model import RunStatus
 from orchestrator.intake import InputForRun, StartRun
 from orchestrator.store.port import RunFilter
+from orchestrator.triggers import MAX_KEY
 from schemas.errors import NotFound
 
 __all__ = ["HANDLERS"]
 
-MAX_KEY = 512
 Text = Annotated[str, Meta(max_length=2_000)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 

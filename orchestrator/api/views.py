@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from orchestrator.core.model import Run, Task, step_status
-from orchestrator.store.port import AgentRecord, Definition, HistoryEntry, InboxRecord, Page, RunSummary
+from orchestrator.store.port import AgentRecord, HistoryEntry, InboxRecord, Page, RunSummary, StoredDefinition
 from schemas.messages import ActionInfo, ErrorInfo
 from schemas.times import Micros, to_rfc3339
 
@@ -227,12 +227,12 @@ def history_view(entry: HistoryEntry) -> dict[str, Any]:
     return {"seq": entry.seq, "at": fact.pop("at"), "fact": fact.pop("fact"), **fact}
 
 
-def workflow_item(definition: Definition) -> WorkflowItem:
+def workflow_item(definition: StoredDefinition) -> WorkflowItem:
     """A workflow as lists show it."""
     return WorkflowItem(definition.workflow, definition.version, to_rfc3339(definition.at))
 
 
-def workflow_view(definition: Definition) -> WorkflowView:
+def workflow_view(definition: StoredDefinition) -> WorkflowView:
     """A workflow as it is shown by itself."""
     document = msgspec.json.decode(definition.document)
     return WorkflowView(definition.workflow, definition.version, to_rfc3339(definition.at), document)

@@ -139,7 +139,7 @@ def send_cancel(turn: Turn, step: StepDef, index: int, task: Task) -> None:
             action=step.action,
             args={"command_id": task.command_id},
             issued_at=to_datetime(env.now),
-            expires_at=to_datetime(env.now + step.timeout + env.start_within),
+            expires_at=to_datetime(env.now + env.start_within),
             timeout=step.timeout / 1_000_000,
             epoch=env.epoch,
             reply_to=head.shard,

@@ -30,7 +30,6 @@ __all__ = [
     "AgentRecord",
     "Batch",
     "Counts",
-    "Definition",
     "EpochLost",
     "HistoryEntry",
     "InboxRecord",
@@ -41,6 +40,7 @@ __all__ = [
     "RunFilter",
     "RunSummary",
     "Store",
+    "StoredDefinition",
     "StoredFact",
 ]
 
@@ -62,7 +62,7 @@ class Inconsistent(InternalError):
     code = "inconsistent"
 
 
-class Definition(Struct, frozen=True):
+class StoredDefinition(Struct, frozen=True):
     """A workflow document. `version` is the hash of its content, `at` when it was first applied."""
 
     workflow: str
@@ -121,7 +121,7 @@ class Batch:
     a run from its stored `seq` to the `seq` written here is in `facts`, as (run id, seq, fact).
     """
 
-    definitions: list[Definition] = field(default_factory=list)
+    definitions: list[StoredDefinition] = field(default_factory=list)
     """Documents to store; one that is stored already stays as it is."""
     current: dict[str, str] = field(default_factory=dict)
     """Workflow -> version that new runs take from now on."""
@@ -197,9 +197,6 @@ class Store(Protocol):
         The empty key is no key: it belongs to nobody.
         """
 
-    async def live_run_for_key(self, workflow: str, key: str) -> str | None:
-        """`live_keys` for one."""
-
     async def seen_events(self, events: Iterable[tuple[str, str]]) -> dict[tuple[str, str], InboxRecord]:
         """Of these events by (source, id), those taken in before, with what became of them (rule 1)."""
 
@@ -209,16 +206,13 @@ class Store(Protocol):
     async def wakes(self, until: Micros, limit: int) -> list[tuple[str, Micros]]:
         """Runs that must be looked at by `until`, soonest first, as (run id, when), at most `limit`."""
 
-    async def active_count(self) -> int:
-        """How many runs are `running` or `compensating`."""
-
     async def stranded(self, limit: int) -> list[str]:
         """Runs in motion with nothing due, at most `limit`: there must be none (rule 12)."""
 
-    async def definition(self, version: str) -> Definition | None:
+    async def definition(self, version: str) -> StoredDefinition | None:
         """The document with this content hash."""
 
-    async def current_definitions(self) -> list[Definition]:
+    async def current_definitions(self) -> list[StoredDefinition]:
         """The document that new runs take, for each workflow, by name."""
 
     async def agents(self) -> list[AgentRecord]:
@@ -309,10 +303,10 @@ class Reader(Protocol):
     ) -> Page[HistoryEntry]:
         """A run's facts, oldest first; empty when there is no such run."""
 
-    async def definitions(self) -> list[Definition]:
+    async def definitions(self) -> list[StoredDefinition]:
         """The current document of each workflow, by name."""
 
-    async def definition(self, workflow: str, version: str | None = None) -> Definition | None:
+    async def definition(self, workflow: str, version: str | None = None) -> StoredDefinition | None:
         """One workflow's document: the current one, or the one with this content hash."""
 
     async def agents(self) -> list[AgentRecord]:

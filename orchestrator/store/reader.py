@@ -13,12 +13,12 @@ from orchestrator.store.port import (
     EVERY_RUN,
     AgentRecord,
     Counts,
-    Definition,
     HistoryEntry,
     InboxRecord,
     Page,
     RunFilter,
     RunSummary,
+    StoredDefinition,
 )
 from orchestrator.store.sqlite import MIGRATIONS, READ
 from runtime.sqlite import ReadOnlyDatabase
@@ -68,16 +68,16 @@ class SqliteReader:
         found = await self._all("history", run_id, after, size + 1)
         return _page(found, size, lambda row: HistoryEntry(row[0], rows.fact_of(row[1])))
 
-    async def definitions(self) -> list[Definition]:
+    async def definitions(self) -> list[StoredDefinition]:
         """See the port."""
-        return [Definition(*row) for row in await self._all("current_definitions")]
+        return [StoredDefinition(*row) for row in await self._all("current_definitions")]
 
-    async def definition(self, workflow: str, version: str | None = None) -> Definition | None:
+    async def definition(self, workflow: str, version: str | None = None) -> StoredDefinition | None:
         """See the port."""
         found = await (
             self._all("current_definition", workflow) if version is None else self._all("definition", version)
         )
-        return next((Definition(*row) for row in found if row[0] == workflow), None)
+        return next((StoredDefinition(*row) for row in found if row[0] == workflow), None)
 
     async def agents(self) -> list[AgentRecord]:
         """See the port."""

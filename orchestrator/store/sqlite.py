@@ -12,11 +12,11 @@ from orchestrator.store import rows
 from orchestrator.store.port import (
     AgentRecord,
     Batch,
-    Definition,
     EpochLost,
     InboxRecord,
     Inconsistent,
     OutboxMessage,
+    StoredDefinition,
     StoredFact,
 )
 from runtime.lock import StateLock
@@ -160,10 +160,6 @@ class SqliteStore:
         """See the port."""
         return {key: run_id for key, (run_id,) in await self._each("live_key", list(keys))}
 
-    async def live_run_for_key(self, workflow: str, key: str) -> str | None:
-        """See the port."""
-        return (await self.live_keys([(workflow, key)])).get((workflow, key))
-
     async def seen_events(self, events: Iterable[tuple[str, str]]) -> dict[tuple[str, str], InboxRecord]:
         """See the port."""
         return {event: rows.inbox_of(row) for event, row in await self._each("seen_event", list(events))}
@@ -176,21 +172,17 @@ class SqliteStore:
         """See the port."""
         return await self._all("wakes", until, limit)
 
-    async def active_count(self) -> int:
-        """See the port."""
-        return int((await self._all("active_count"))[0][0])
-
     async def stranded(self, limit: int) -> list[str]:
         """See the port."""
         return [run_id for (run_id,) in await self._all("stranded", limit)]
 
-    async def definition(self, version: str) -> Definition | None:
+    async def definition(self, version: str) -> StoredDefinition | None:
         """See the port."""
-        return next((Definition(*row) for row in await self._all("definition", version)), None)
+        return next((StoredDefinition(*row) for row in await self._all("definition", version)), None)
 
-    async def current_definitions(self) -> list[Definition]:
+    async def current_definitions(self) -> list[StoredDefinition]:
         """See the port."""
-        return [Definition(*row) for row in await self._all("current_definitions")]
+        return [StoredDefinition(*row) for row in await self._all("current_definitions")]
 
     async def agents(self) -> list[AgentRecord]:
         """See the port."""

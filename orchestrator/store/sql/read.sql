@@ -29,9 +29,6 @@ WHERE id > ? ORDER BY id LIMIT ?;
 -- name: wakes
 SELECT id, wake_at FROM runs WHERE wake_at <= ? ORDER BY wake_at LIMIT ?;
 
--- name: active_count
-SELECT count(*) FROM runs WHERE status IN ('running', 'compensating');
-
 -- name: stranded
 SELECT id FROM runs WHERE status IN ('running', 'compensating') AND wake_at IS NULL LIMIT ?;
 

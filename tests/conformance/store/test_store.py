@@ -11,12 +11,12 @@ from orchestrator.core.model import RunStatus
 from orchestrator.store.port import (
     AgentRecord,
     Batch,
-    Definition,
     InboxRecord,
     Inconsistent,
     OutboxMessage,
     Reader,
     Store,
+    StoredDefinition,
 )
 from schemas.messages import ActionInfo, Presence
 from tests.support.sagas import NOW, Saga
@@ -93,7 +93,7 @@ async def test_rule_1_the_key_is_free_again_after_the_end(store: Store) -> None:
     second.start(batch)
     first.end(batch)
     await store.commit(batch)
-    assert await store.live_run_for_key("release", "k") == "r2"
+    assert await store.live_keys([("release", "k")]) == {("release", "k"): "r2"}
 
 
 async def test_the_empty_key_is_no_key(store: Store) -> None:
@@ -102,7 +102,7 @@ async def test_the_empty_key_is_no_key(store: Store) -> None:
     for number in range(3):
         Saga(f"r{number}").start(batch)
     await store.commit(batch)
-    assert await store.live_run_for_key("release", "") is None
+    assert await store.live_keys([("release", "")]) == {}
 
 
 async def test_rule_1_an_event_is_taken_in_once(store: Store) -> None:
@@ -239,14 +239,13 @@ async def test_rule_12_a_stranded_run_is_found(store: Store) -> None:
     ended.end(batch)
     await store.commit(batch)
     assert await store.stranded(10) == ["stranded"]
-    assert await store.active_count() == 2
 
 
 async def test_definitions_are_kept_by_version(store: Store, reader: Reader) -> None:
     """Every version stays as it was first applied; the current one is what was last said; names sort."""
-    one = Definition("release", "v1", b"{1}", NOW)
-    two = Definition("release", "v2", b"{2}", NOW + 1)
-    other = Definition("audit", "v3", b"{3}", NOW)
+    one = StoredDefinition("release", "v1", b"{1}", NOW)
+    two = StoredDefinition("release", "v2", b"{2}", NOW + 1)
+    other = StoredDefinition("audit", "v3", b"{3}", NOW)
     await store.commit(Batch(definitions=[one, two, other], current={"release": "v2", "audit": "v3"}))
     assert await store.current_definitions() == [other, two] == await reader.definitions()
     await store.commit(Batch(definitions=[replace(one, at=NOW + 9)], current={"release": "v1"}))

@@ -12,7 +12,7 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.model import RunStatus, StepStatus
 from schemas.codec import encode
-from schemas.messages import CommandKind
+from schemas.messages import CommandKind, ErrorInfo
 from tests.support.machine import Saga, chain, step
 
 
@@ -441,3 +441,22 @@ def test_rule_12_a_live_run_is_always_due_or_needs_a_person() -> None:
     assert parked.wake_at is None
     assert parked.status is RunStatus.ATTENTION
     assert fold(saga.run.head, saga.facts) == saga.run
+
+
+def test_rule_7_a_person_who_decides_also_stops_what_may_still_start() -> None:
+    """Before a retry or a skip the old command is cancelled: it may wait in its agent's queue."""
+    for decision in ("retry", "skip"):
+        saga = Saga(step("a"))
+        first = saga.last("a")
+        saga.wait(10_000)
+        saga.give(ResolveTask(step="a", decision=decision, who="ops"))
+        assert saga.last("a", CommandKind.CANCEL).args == {"command_id": first.id}
+
+
+def test_rule_2_what_was_done_is_not_done_again_for_an_answer_that_cannot_be_used() -> None:
+    """`succeeded` with an error: the step failed, has effect, and is not retried however the error reads."""
+    saga = Saga(step("a", idempotent=True))
+    error = ErrorInfo(code="output_too_large", message="too large", retryable=True)
+    saga.say(saga.last("a"), "succeeded", error=error)
+    assert saga.sent() == ["a"]
+    assert saga.undone == ["a"]
