@@ -7,8 +7,6 @@ import pytest
 from msgspec import NODEFAULT, UNSET, Struct
 from msgspec.structs import FieldInfo, fields
 
-from agents.builtins import builtin_actions
-from agents.cli import _parser
 from orchestrator.document import InvalidDocument, read_workflow
 from orchestrator.document.shape import _NOT_YET
 from orchestrator.settings import Settings
@@ -111,18 +109,6 @@ def test_the_mistakes_of_the_page_are_found_as_it_says() -> None:
     assert said == parts[place + 1][1].splitlines()
 
 
-def test_every_built_in_action_is_described() -> None:
-    """The page has each action with all its arguments, and says rightly which are idempotent."""
-    described = rows(section(WORKFLOWS, "Actions that every agent has"))
-    actions = builtin_actions()
-    assert described.keys() == actions.keys()
-    for name, action in actions.items():
-        arguments, _, idempotent, _ = described[name]
-        assert set(action.info().args["properties"]) <= set(_WORDS.findall(arguments)), name
-        known = "as " if callable(action.idempotent) else "yes" if action.idempotent else "no"
-        assert idempotent.startswith(known), name
-
-
 def test_every_setting_is_described() -> None:
     """The table has each setting of the coordinator with its default."""
     described = rows(section(OPERATIONS, "Settings of the coordinator"))
@@ -131,17 +117,3 @@ def test_every_setting_is_described() -> None:
     for name, default in known.items():
         text = f"{default:g}" if isinstance(default, float) else str(default)
         assert described[name][1] == (f"`{text}`" if text else "none"), name
-
-
-def test_every_flag_of_an_agent_is_described() -> None:
-    """The table has each flag of `baton-agent`, with its variable in the environment."""
-    described = rows(section(OPERATIONS, "Flags of an agent"))
-    flags = {
-        action.option_strings[0]: action.help or ""
-        for action in _parser({})._actions
-        if action.option_strings[0] not in ("-h", "--version")
-    }
-    assert {flag.split()[0] for flag in described} == flags.keys()
-    for flag, (variable, *_) in described.items():
-        found = re.search(r"BATON_\w+", flags[flag.split()[0]])
-        assert variable.strip("`") == (found[0] if found else ""), flag
