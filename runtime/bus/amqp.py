@@ -5,13 +5,12 @@ import itertools
 import logging
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
 
 from aiormq import Channel
-from aiormq.abc import ConsumerCallback, DeliveredMessage
+from aiormq.abc import DeliveredMessage
 from aiormq.exceptions import ChannelNotFoundEntity
 
-from runtime.bus import receiving, tolerant
+from runtime.bus import tolerant
 from runtime.bus.port import (
     Declarations,
     Delivery,
@@ -45,7 +44,6 @@ class AmqpBus:
 
     def __init__(self, url: str, declarations: Declarations, *, name: str, timeout: float = 10.0) -> None:
         tolerant.install()
-        receiving.install()
         self._url = url
         self._place = place(url)
         self._declarations = declarations
@@ -246,7 +244,7 @@ class _Consumer:
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         channel.on_consumer_cancel_callbacks.add(lambda _: ended.set_result("its queue was deleted"))
 
-        def take(message: DeliveredMessage) -> None:
+        async def take(message: DeliveredMessage) -> None:
             try:
                 self._handler(source.delivery(self._queue, message))
             except Exception:
@@ -254,9 +252,7 @@ class _Consumer:
 
         await session.bounded(channel.basic_qos(prefetch_count=self._prefetch))
         self._source = source
-        consumer = cast(ConsumerCallback, take)  # a plain function, see `runtime.bus.receiving`
-        await session.bounded(channel.basic_consume(self._queue, consumer, consumer_tag=self._tag))
-        channel.consumers[self._tag] = consumer  # as it is: aiormq has made a coroutine of it
+        await session.bounded(channel.basic_consume(self._queue, take, consumer_tag=self._tag))
         return channel, ended
 
     @staticmethod

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pamqp import decode
 
-__all__ = ["UNREADABLE_HEADER", "install", "readable"]
+__all__ = ["UNREADABLE_HEADER", "install"]
 
 UNREADABLE_HEADER: Final = "x-baton-unreadable"
 """The one header of a message whose headers cannot be read; says why."""
@@ -28,7 +28,7 @@ def install() -> None:
     decode.METHODS.update(timestamp=_timestamp, shortstr=_short_string, table=_table)
 
 
-def readable(raw: bytes) -> str:
+def _readable(raw: bytes) -> str:
     """UTF-8, with `?` for what is none; never longer than `raw`, so that it can be written again."""
     try:
         return raw.decode()
@@ -48,7 +48,7 @@ def _short_string(value: bytes) -> tuple[int, str]:
         return decode.short_str(value)
     except UnicodeDecodeError:
         end = value[0] + 1
-        return end, readable(value[1:end])
+        return end, _readable(value[1:end])
 
 
 def _table(value: bytes) -> tuple[int, dict[str, Any]]:
