@@ -32,6 +32,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     amqp_url: str = "amqp://guest:guest@127.0.0.1:5672/"
     amqp_management_url: str = ""
+    """Where RabbitMQ's management API is. Nothing reads it yet."""
     db: str = ".baton/baton.db"
     listen: str = "127.0.0.1:8040"
     url: str = "http://127.0.0.1:8040"

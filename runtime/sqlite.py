@@ -1,6 +1,7 @@
 """SQLite files of ours: one connection that writes, any number that read, ordered migrations."""
 
 import asyncio
+import contextlib
 import re
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -180,6 +181,8 @@ class Database(ReadOnlyDatabase):
         return await self._run(lambda db: _transaction(db, "BEGIN IMMEDIATE", work, *args))
 
     def _connect(self) -> sqlite3.Connection:
+        with contextlib.suppress(OSError):  # SQLite says better than we what is wrong with the place
+            self._path.touch(mode=0o600)  # a new file is its owner's: it holds inputs and outputs
         return sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_TIMEOUT)
 
     def _prepare(self, db: sqlite3.Connection) -> None:

@@ -115,6 +115,8 @@ async def release(
         progress(run, shown)
         if kill_halfway and run["steps"][HALFWAY]["status"] == "succeeded":
             return run
+        if run["status"] == "attention":
+            raise DemoFailed(f"the run needs a person, which nothing here should:\n{timeline(run)}")
         return run if run["status"] in FINAL else None
 
     if kill_halfway:

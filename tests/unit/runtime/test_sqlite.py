@@ -201,3 +201,13 @@ def test_queries_are_found_by_name(tmp_path: Path) -> None:
     file.write_text("-- name: one\nSELECT 1;\n-- name: one\nSELECT 2;")
     with pytest.raises(InternalError):
         load_queries(file)
+
+
+async def test_a_new_file_is_its_owners(db: Database, tmp_path: Path) -> None:
+    """Inputs and outputs are in there; nobody else may read them, nor the log beside it."""
+    await db.write(add, 1)
+    assert {file.name: file.stat().st_mode & 0o077 for file in tmp_path.glob("state.db*")} == {
+        "state.db": 0,
+        "state.db-shm": 0,
+        "state.db-wal": 0,
+    }
