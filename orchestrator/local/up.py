@@ -124,7 +124,8 @@ async def run_all(settings: Settings, *, broker_given: bool) -> None:
             if not asked:
                 raise
             main.uncancel()
-    say("everything is stopped; the data stays in .baton")
+    with contextlib.suppress(OSError):
+        say("everything is stopped; the data stays in .baton")
 
 
 @contextlib.asynccontextmanager
@@ -218,8 +219,9 @@ def _signals(main: asyncio.Task[Any]) -> Iterator[list[int]]:
     def first(number: int) -> None:
         if not asked:
             asked.append(number)
-            say("stopping …")
             main.cancel()
+            with contextlib.suppress(OSError):  # with SIGHUP the terminal is gone
+                say("stopping …")
 
     for number in numbers:
         loop.add_signal_handler(number, first, number)

@@ -1,12 +1,14 @@
 """`baton up` as a user runs it."""
 
 import asyncio
+import contextlib
 import os
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +42,15 @@ async def space(amqp_url: str, namespace: str) -> AsyncIterator[dict[str, str]]:
     topology = Topology(namespace)
     agent = Declarations(queues=(Queue(topology.agent_queue("local"), {}),))
     await delete(amqp_url, [coordinator_declarations(topology, "0"), agent])
+
+
+@pytest.fixture(autouse=True)
+def _swept(tmp_path: Path) -> Iterator[None]:
+    """A test that fails half-way leaves nothing running either."""
+    yield
+    for process in processes_in(tmp_path):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 async def up(directory: Path, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
@@ -93,6 +104,18 @@ async def test_everything_runs_and_nothing_is_left(
     await process.wait()
     if number is not signal.SIGKILL:
         assert process.returncode == 0
+    await until(lambda: not processes_in(tmp_path), 30, what="the end of every process")
+
+
+async def test_a_closed_terminal_ends_all(space: dict[str, str], tmp_path: Path) -> None:
+    """SIGHUP with nobody left to read what it says stops everything all the same."""
+    process = await up(tmp_path, "--listen", f"127.0.0.1:{free_port()}", **space)
+    await read_until(process, "Ctrl-C stops everything")
+    terminal: Any = process.stdout
+    terminal._transport.close()
+    os.kill(process.pid, signal.SIGHUP)
+    async with asyncio.timeout(60):
+        await process.wait()
     await until(lambda: not processes_in(tmp_path), 30, what="the end of every process")
 
 
