@@ -41,8 +41,8 @@ async def test_ctrl_c_while_watching(baton: Baton) -> None:
         run_id = (await process.stdout.readline()).split()[1].decode()
         await process.stdout.readline()
     os.kill(process.pid, signal.SIGINT)
-    _, err = await process.communicate()
-    assert (process.returncode, err) == (130, b"")
+    out, err = await process.communicate()
+    assert (process.returncode, err) == (130, b""), out
     assert (await baton.coordinator.run(run_id))["status"] == "running"
 
 
