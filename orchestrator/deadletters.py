@@ -13,7 +13,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from runtime.bus.port import Bus, Delivery, Message, PublishOutcome
 from schemas.errors import InvalidInput, NotFound
@@ -180,21 +180,8 @@ class DeadLetterBox:
 def _listed(found: list[DeadLetter], *, preview: bool) -> DeadLetterList:
     items = found[:MAX_LOOK]
     if not preview:
-        items = [_without_preview(letter) for letter in items]
+        items = [structs.replace(letter, preview=None) for letter in items]
     return DeadLetterList(items, looked_at=len(items), more=len(found) > MAX_LOOK)
-
-
-def _without_preview(letter: DeadLetter) -> DeadLetter:
-    return DeadLetter(
-        letter.id,
-        letter.reason,
-        letter.queue,
-        letter.exchange,
-        letter.routing_key,
-        letter.at,
-        letter.size,
-        letter.content_type,
-    )
 
 
 def _letter(delivery: Delivery, seen: Counter[str]) -> DeadLetter:

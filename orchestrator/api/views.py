@@ -83,18 +83,9 @@ class StepView(Struct, frozen=True):
     hosts: list[HostView]
 
 
-class RunView(Struct, frozen=True):
+class RunView(RunItem, frozen=True):
     """A run in full."""
 
-    id: str
-    workflow: str
-    version: str
-    key: str
-    status: str
-    reason: str
-    trace_id: str
-    started_at: str
-    ended_at: str | None
     input: Any
     output: Any
     steps: dict[str, StepView]

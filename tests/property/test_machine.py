@@ -28,6 +28,7 @@ from schemas.codec import decode, encode
 from schemas.messages import Command, CommandKind, ErrorInfo, Result, ResultStatus
 from schemas.times import to_datetime
 from schemas.workflow import Compensate, PoolTarget, Retry, Step, Workflow
+from tests.support.results import result_of
 
 EPOCH = 1_700_000_000_000_000
 
@@ -72,16 +73,10 @@ def result_for(command: Command, status: ResultStatus, agent: str, *, started: b
     error = None
     if status in (ResultStatus.FAILED, ResultStatus.REJECTED, ResultStatus.TIMED_OUT):
         error = ErrorInfo(code="broken", message="it broke", retryable=status is not ResultStatus.REJECTED)
-    return Result(
-        command_id=command.id,
-        run_id=command.run_id,
-        step=command.step,
-        host_index=command.host_index,
-        attempt=command.attempt,
-        epoch=command.epoch,
-        agent=agent,
-        instance_id="i-1",
-        status=status,
+    return result_of(
+        command,
+        status,
+        agent,
         output={"ok": True} if status is ResultStatus.SUCCEEDED else None,
         error=error,
         started_at=to_datetime(EPOCH) if started else None,

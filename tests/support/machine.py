@@ -9,9 +9,10 @@ from orchestrator.core.compiler import compile_definition
 from orchestrator.core.facts import Fact
 from orchestrator.core.inputs import Env, Input, Move, ResultReceived, Wake
 from orchestrator.core.model import Run, RunHead, RunStatus, StepStatus, Task, TraceContext, step_status
-from schemas.messages import Command, CommandKind, ErrorInfo, Result, ResultStatus
+from schemas.messages import Command, CommandKind, ErrorInfo, ResultStatus
 from schemas.times import to_datetime
 from schemas.workflow import Workflow
+from tests.support.results import result_of
 
 __all__ = ["Saga", "chain", "step"]
 
@@ -88,16 +89,10 @@ class Saga:
         """An agent says something of a command."""
         status = ResultStatus(status)
         failed = status in (ResultStatus.FAILED, ResultStatus.REJECTED, ResultStatus.TIMED_OUT)
-        result = Result(
-            command_id=command.id,
-            run_id=command.run_id,
-            step=command.step,
-            host_index=command.host_index,
-            attempt=command.attempt,
-            epoch=command.epoch,
-            agent=agent,
-            instance_id="i-1",
-            status=status,
+        result = result_of(
+            command,
+            status,
+            agent,
             output=output,
             error=ErrorInfo(code=code, message="it broke", retryable=retryable) if failed else None,
             started_at=to_datetime(self.now) if started else None,
