@@ -8,7 +8,7 @@ from orchestrator.document.diagnostics import Diagnostic, InvalidDocument
 from orchestrator.document.nodes import MAX_BYTES, Node, parse
 from orchestrator.document.shape import fit
 
-__all__ = ["check_text", "read_workflow"]
+__all__ = ["check_text", "decode_text", "read_node", "read_workflow"]
 
 _MAX_DIAGNOSTICS: Final = 1_000
 
@@ -27,14 +27,20 @@ def check_text(text: str | bytes, name: str) -> list[Diagnostic]:
 
 
 def _read(text: str | bytes, name: str) -> tuple[Definition | None, list[Diagnostic]]:
-    decoded = _decode(text, name)
+    decoded = decode_text(text, name)
     if isinstance(decoded, Diagnostic):
         return None, [decoded]
     root, found = parse(decoded, name)
     if root is None:
         return None, _sorted(found)
+    definition, further = read_node(root, name)
+    return definition, _sorted(found + further)
+
+
+def read_node(root: Node, name: str) -> tuple[Definition | None, list[Diagnostic]]:
+    """As `read_workflow`, of a document that is already a tree of nodes, perhaps part of another."""
     shape = fit(root, name)
-    found += shape.found
+    found = shape.found
     if shape.document is None:
         return None, _sorted(found)
     try:
@@ -47,7 +53,7 @@ def _read(text: str | bytes, name: str) -> tuple[Definition | None, list[Diagnos
     return definition, _sorted(found)
 
 
-def _decode(text: str | bytes, name: str) -> str | Diagnostic:
+def decode_text(text: str | bytes, name: str) -> str | Diagnostic:
     """The text itself, when it is UTF-8 and not too large."""
     raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if len(raw) > MAX_BYTES:

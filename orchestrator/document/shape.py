@@ -9,7 +9,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, Final
 
-from msgspec import NODEFAULT, inspect
+from msgspec import NODEFAULT, Struct, inspect
 
 from orchestrator.core.definition import Path
 from orchestrator.document.diagnostics import Diagnostic
@@ -87,7 +87,7 @@ class Shape:
         self.file = file
         self.found: list[Diagnostic] = []
         self.wrong: set[Path] = set()
-        self.document: Workflow | None = None
+        self.document: Any = None
 
     def covers(self, path: Path) -> bool:
         """Whether something at or above `path` was found wrong, so that more would only repeat it."""
@@ -99,10 +99,10 @@ class Shape:
         return any(path[2:3] == ("needs",) for path in self.wrong)
 
 
-def fit(root: Node, file: str) -> Shape:
-    """Fit a document's root node into `Workflow`; `document` is None only when it is no map at all."""
+def fit(root: Node, file: str, kind: type[Struct] = Workflow) -> Shape:
+    """Fit a document's root node into `kind`; `document` is None only when it is no map at all."""
     fitter = _Fitter(Shape(file))
-    value = fitter.value(root, inspect.type_info(Workflow), ())
+    value = fitter.value(root, inspect.type_info(kind), ())
     if value is not _BAD:
         fitter.shape.document = value
     return fitter.shape
@@ -114,6 +114,7 @@ class _Fitter:
         self._further: dict[type[inspect.Type], Callable[[Node, Any, Path], Any]] = {
             inspect.StructType: self._struct,
             inspect.ListType: self._list,
+            inspect.DictType: self._map,
             inspect.StrType: self._text,
             inspect.IntType: self._number,
             inspect.FloatType: self._number,
@@ -195,6 +196,16 @@ class _Fitter:
             if value is not _BAD:
                 fitted.append(value)
         return fitted
+
+    def _map(self, node: Node, kind: inspect.DictType, path: Path) -> Any:
+        """A map of any keys, whose values have a shape unless they may be anything."""
+        if isinstance(kind.value_type, inspect.AnyType):
+            return node.data
+        values = {
+            name: self.value(value, kind.value_type, (*path, name))
+            for name, (_, value) in (node.entries or {}).items()
+        }
+        return {name: value for name, value in values.items() if value is not _BAD}
 
     def _blank(self, kind: inspect.StructType, path: Path) -> Any:
         """A struct of stand-ins, so that the entries after it keep their places."""
