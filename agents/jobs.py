@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from agents.context import Context, Stopped
 from agents.limits import Limits
 from agents.sdk import Body, TimedOut
 from agents.threads import in_thread
+from agents.world import World
 from runtime.failpoint import failpoint
 from schemas.messages import Command, ErrorInfo, ResultStatus
 
@@ -99,13 +100,21 @@ class RunnerEvents(Protocol):
 class Runner:
     """Runs at most `concurrency` jobs at a time, the others wait in order."""
 
-    def __init__(self, events: RunnerEvents, concurrency: int, limits: Limits, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        events: RunnerEvents,
+        concurrency: int,
+        limits: Limits,
+        telemetry: Telemetry,
+        world: World,
+    ) -> None:
         self._events = events
+        self._now = world.now
         self._telemetry = telemetry
         self._concurrency = concurrency
         self._limits = limits
         self._queue: deque[Job] = deque()
-        self._active: set[Job] = set()
+        self._active: dict[Job, None] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
@@ -128,7 +137,7 @@ class Runner:
     def _pump(self) -> None:
         while self._queue and len(self._active) < self._concurrency and not self._closed:
             job = self._queue.popleft()
-            self._active.add(job)
+            self._active[job] = None
             self._idle.clear()
             if job.idempotent:
                 self.begin(job)
@@ -138,10 +147,10 @@ class Runner:
     def begin(self, job: Job) -> None:
         """Start a job that has its turn (and, unless idempotent, its record)."""
         if job.cause is not None:  # stopped between its turn and its record: it never started
-            self._end(job, _stopped(job, job.cause, None))
+            self._end(job, _stopped(job, job.cause, None, self._now()))
             return
         failpoint("agent.before_start")
-        job.started_at = datetime.now(UTC)
+        job.started_at = self._now()
         loop = asyncio.get_running_loop()
         job.task = loop.create_task(self._run(job))
         # After its first step: what ends in that needs no timers.
@@ -158,11 +167,11 @@ class Runner:
     async def _run(self, job: Job) -> None:
         job.entered = True
         if job.cause is not None:  # stopped before its first step
-            self._end(job, _stopped(job, job.cause, None))
+            self._end(job, _stopped(job, job.cause, None, self._now()))
             return
         try:
             with self._telemetry.attempt(job) as finish:
-                outcome = await _attempt(job)
+                outcome = await _attempt(job, self._now)
                 finish(outcome)
         except Exception as error:  # a fault of ours must end the job, not leave it hanging
             log.exception("an attempt could not be told")
@@ -185,7 +194,7 @@ class Runner:
             job.timers["abandon"] = loop.call_later(self._limits.kill_after, self._abandon, job)
         elif job not in self._active:
             self._queue.remove(job)
-            self._end(job, _stopped(job, cause, None))
+            self._end(job, _stopped(job, cause, None, self._now()))
         return True
 
     def _abandon(self, job: Job) -> None:
@@ -201,7 +210,7 @@ class Runner:
         job.ended = True
         for timer in job.timers.values():
             timer.cancel()
-        self._active.discard(job)
+        self._active.pop(job, None)
         if not self._active:
             self._idle.set()
         self._events.ended(job, outcome)
@@ -247,7 +256,7 @@ class Runner:
             await self._idle.wait()  # bounded: whatever does not stop is abandoned
 
 
-async def _attempt(job: Job) -> Outcome:
+async def _attempt(job: Job, now: Callable[[], datetime]) -> Outcome:
     """Call the action and say how it ended. One that was stopped and yet returned did its work."""
     context = job.context
     error: ErrorInfo | None = None
@@ -267,13 +276,13 @@ async def _attempt(job: Job) -> Outcome:
         error, tail = failure(raised)
         status = ResultStatus.FAILED
     else:
-        return Outcome(status, output, None, job.started_at, datetime.now(UTC), context.log_tail())
+        return Outcome(status, output, None, job.started_at, now(), context.log_tail())
     if job.cause is not None:
-        return _stopped(job, job.cause, job.started_at)
-    return Outcome(status, None, error, job.started_at, datetime.now(UTC), context.log_tail() + tail)
+        return _stopped(job, job.cause, job.started_at, now())
+    return Outcome(status, None, error, job.started_at, now(), context.log_tail() + tail)
 
 
-def _stopped(job: Job, cause: Cause, started_at: datetime | None) -> Outcome:
+def _stopped(job: Job, cause: Cause, started_at: datetime | None, now: datetime) -> Outcome:
     """The outcome of a job that was stopped; `started_at` is None if it never started (rule 4 asks)."""
     if cause is Cause.TIMEOUT:
         error = error_info("timed_out", f"it ran longer than {job.command.timeout:g} s and was killed")
@@ -284,7 +293,7 @@ def _stopped(job: Job, cause: Cause, started_at: datetime | None) -> Outcome:
     else:
         error = error_info("agent_stopped", "the agent was stopped while it ran")
         status = ResultStatus.CANCELLED
-    return Outcome(status, None, error, started_at, datetime.now(UTC), job.context.log_tail())
+    return Outcome(status, None, error, started_at, now, job.context.log_tail())
 
 
 async def _call(job: Job) -> Any:

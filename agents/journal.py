@@ -6,14 +6,14 @@ states, and each has one honest continuation (`agents/recovery.py`).
 """
 
 import sqlite3
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from agents.limits import Limits
-from runtime.sqlite import Database, load_queries
+from agents.world import SystemWorld, World
+from runtime.sqlite import Database, NewWorker, ThreadWorker, load_queries
 from schemas.times import Micros
 
 __all__ = ["Batch", "Entry", "Journal", "Known", "State", "Unsettled"]
@@ -81,14 +81,15 @@ class Batch:
 class Journal:
     """The journal in the file at `path`; one process at a time (`runtime.lock`), one writer in it."""
 
-    def __init__(self, path: Path) -> None:
-        self._db = Database(path, _HERE / "migrations", application_id=APPLICATION_ID)
+    def __init__(self, path: Path, world: World | None = None, worker: NewWorker = ThreadWorker) -> None:
+        self._world = world or SystemWorld()
+        self._db = Database(path, _HERE / "migrations", application_id=APPLICATION_ID, worker=worker)
         self.instance_id = ""
 
     async def open(self) -> None:
         """Open or make the file, and with it the instance id."""
         await self._db.open()
-        self.instance_id = await self._db.write(_instance)
+        self.instance_id = await self._db.write(_instance, self._world.instance_id())
 
     async def close(self) -> None:
         """Close the file."""
@@ -111,8 +112,8 @@ class Journal:
         return await self._db.write(_prune, now, limits)
 
 
-def _instance(db: sqlite3.Connection) -> str:
-    db.execute(_SQL["make_instance"], (uuid.uuid4().hex,))
+def _instance(db: sqlite3.Connection, new: str) -> str:
+    db.execute(_SQL["make_instance"], (new,))
     (instance,) = db.execute(_SQL["instance"]).fetchone()
     return str(instance)
 

@@ -1,7 +1,7 @@
 """The messages an agent sends."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from agents.answers import Identity
@@ -24,7 +24,7 @@ def result_message(settings: Settings, shard: str, body: bytes) -> Message:
 
 
 def presence_message(
-    settings: Settings, identity: Identity, actions: Mapping[str, Action], *, stopping: bool
+    settings: Settings, identity: Identity, actions: Mapping[str, Action], at: datetime, *, stopping: bool
 ) -> Message:
     """The agent's announcement of itself. Lost without harm: another follows."""
     body = encode(
@@ -32,7 +32,7 @@ def presence_message(
             name=identity.agent,
             instance_id=identity.instance_id,
             version=settings.version,
-            at=datetime.now(UTC),
+            at=at,
             pools=list(settings.pools),
             labels=settings.labels,
             actions=[action.info() for _, action in sorted(actions.items())],
@@ -43,7 +43,7 @@ def presence_message(
     return Message(topology.results, topology.presence_key(settings.name), body)
 
 
-def dead_letter(topology: Topology, delivery: Delivery, reason: str) -> Message:
+def dead_letter(topology: Topology, delivery: Delivery, reason: str, at: datetime) -> Message:
     """A delivery that cannot be read, as it goes to the dead-letter exchange."""
     return Message(
         exchange=topology.dead,
@@ -55,7 +55,7 @@ def dead_letter(topology: Topology, delivery: Delivery, reason: str) -> Message:
             "x-baton-exchange": delivery.exchange,
             "x-baton-routing-key": delivery.routing_key,
             "x-baton-queue": delivery.queue,
-            "x-baton-at": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            "x-baton-at": at.isoformat().replace("+00:00", "Z"),
         },
         content_type=delivery.content_type,
     )

@@ -12,7 +12,6 @@ import logging
 import shutil
 from collections import deque
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from agents.answers import Identity, Outcome, answer
@@ -20,11 +19,12 @@ from agents.intake import Intake, Taken, Workshop
 from agents.jobs import Cause, Job, Runner, Telemetry
 from agents.journal import Batch, Journal, Known
 from agents.messages import dead_letter, presence_message, result_message
-from agents.processes import Processes, kill_marked
+from agents.processes import Processes
 from agents.publisher import Outgoing, Publisher
 from agents.recovery import recover
 from agents.sdk import Action
 from agents.settings import Settings
+from agents.world import SystemWorld, World
 from runtime.bus.port import Bus, Delivery, Subscription
 from runtime.failpoint import failpoint
 from schemas.messages import CommandKind, ResultStatus
@@ -59,14 +59,16 @@ class AgentRuntime:
         bus: Bus,
         journal: Journal,
         telemetry: Telemetry,
+        world: World | None = None,
     ) -> None:
+        self._world = world = world or SystemWorld()
         self._settings = settings
         self._limits = settings.limits
         self._actions = actions
         self._bus = bus
         self._journal = journal
         self._processes = Processes()
-        self._runner = Runner(self, settings.concurrency, self._limits, telemetry)
+        self._runner = Runner(self, settings.concurrency, self._limits, telemetry, world)
         self._publisher = Publisher(bus, self._limits, self._confirmed)
         self._own_queue = settings.topology.agent_queue(settings.name)
         self._subscriptions: list[Subscription] = []
@@ -123,9 +125,9 @@ class AgentRuntime:
         seq = 0
         while rows := await self._journal.unsettled(seq, RECOVER_PAGE):
             seq = rows[-1].seq
-            plan = recover(rows, self._workshop, datetime.now(UTC))
+            plan = recover(rows, self._workshop, self._world.now())
             if plan.lost:
-                await kill_marked(plan.lost)
+                await self._world.kill_marked(plan.lost)
             await self._journal.write(Batch(finished=[(body, id_) for id_, _, body in plan.finished]))
             for id_, shard, body in plan.finished + plan.unpublished:
                 self._publish(shard, body, settles=id_)
@@ -164,7 +166,7 @@ class AgentRuntime:
     async def _prune(self) -> None:
         """Keep the journal within its bounds."""
         while True:
-            pruned = await self._journal.prune(from_datetime(datetime.now(UTC)), self._limits)
+            pruned = await self._journal.prune(from_datetime(self._world.now()), self._limits)
             await asyncio.sleep(0 if pruned else self._limits.prune_interval)
 
     # the loop
@@ -192,7 +194,7 @@ class AgentRuntime:
         batch, self._batch = self._batch, Batch()
         claimed, self._claimed = self._claimed, []
         ended, self._ended = self._ended, []
-        intake = Intake(self._workshop, self._jobs, datetime.now(UTC))
+        intake = Intake(self._workshop, self._jobs, self._world.now())
         if not self._stopping:
             self._admit(intake)
         batch.received += [taken.entry for taken in intake.taken]
@@ -270,7 +272,7 @@ class AgentRuntime:
         if known.result is None:
             return  # it is being worked on, and its result will be sent
         if known.tombstone and command.kind in (CommandKind.EXECUTE, CommandKind.COMPENSATE):
-            gone = Outcome(ResultStatus.CANCELLED, finished_at=datetime.now(UTC))
+            gone = Outcome(ResultStatus.CANCELLED, finished_at=self._world.now())
             self._publish(command.reply_to, answer(self._identity, command, gone))
         else:
             settles = taken.entry.id if known.state == "finished" else ""
@@ -280,14 +282,14 @@ class AgentRuntime:
         """Dead-letter what cannot be read; acknowledged once the dead-letter exchange has it."""
         for delivery, reason in refused:
             log.warning("refused a message from %s: %s", delivery.queue, reason)
-            letter = dead_letter(self._settings.topology, delivery, reason)
+            letter = dead_letter(self._settings.topology, delivery, reason, self._world.now())
             self._publisher.put([Outgoing(letter, releases=delivery)])
 
     # what the runner tells
 
     def claimed(self, job: Job) -> None:
         """A non-idempotent job has its turn: it starts once the journal says `started`."""
-        self._batch.started.append((from_datetime(datetime.now(UTC)), job.command.id))
+        self._batch.started.append((from_datetime(self._world.now()), job.command.id))
         self._claimed.append(job)
         self._wake.set()
 
@@ -311,7 +313,9 @@ class AgentRuntime:
         self._publisher.put([Outgoing(message, settles=settles, keep=keep)])
 
     def _announce(self, *, stopping: bool) -> None:
-        message = presence_message(self._settings, self._identity, self._actions, stopping=stopping)
+        message = presence_message(
+            self._settings, self._identity, self._actions, self._world.now(), stopping=stopping
+        )
         self._publisher.put([Outgoing(message, keep=False)])
 
     def _confirmed(self, ids: Sequence[str]) -> None:

@@ -7,13 +7,22 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar, TypeVarTuple, cast
+from typing import Any, Final, Protocol, TypeVar, TypeVarTuple, cast
 
 import aiosqlite
 
 from schemas.errors import BatonError, InternalError
 
-__all__ = ["APPLICATION_ID", "Database", "ReadOnlyDatabase", "StorageFailure", "load_queries"]
+__all__ = [
+    "APPLICATION_ID",
+    "Database",
+    "NewWorker",
+    "ReadOnlyDatabase",
+    "StorageFailure",
+    "ThreadWorker",
+    "Worker",
+    "load_queries",
+]
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -57,6 +66,47 @@ def load_queries(path: Path) -> Mapping[str, str]:
     return {name: query.strip() for name, query in zip(names, queries, strict=True)}
 
 
+class Worker(Protocol):
+    """One connection, and what runs functions on it, one after another."""
+
+    async def open(self) -> None:
+        """Connect; raises what `sqlite3` raises."""
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return `work(connection)`, which runs to its end even if the caller is cancelled."""
+
+    async def close(self) -> None:
+        """Close the connection, after what was asked for before."""
+
+
+NewWorker = Callable[[Callable[[], sqlite3.Connection]], Worker]
+"""Makes a worker of a function that connects."""
+
+
+class ThreadWorker:
+    """A worker with a thread of its own."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connection = _Connection(connect, iter_chunk_size=64)
+
+    async def open(self) -> None:
+        """See the protocol."""
+        try:
+            await self._connection
+        except sqlite3.Error:
+            if self._connection.stopped is not None:
+                await self._connection.stopped
+            raise
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """See the protocol."""
+        return await self._connection.run(work)
+
+    async def close(self) -> None:
+        """See the protocol."""
+        await self._connection.close()
+
+
 class _Connection(aiosqlite.Connection):
     """aiosqlite's connection, able to run a whole function on its thread.
 
@@ -73,7 +123,7 @@ class _Connection(aiosqlite.Connection):
         return self.stopped
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Return `work(connection)`, which runs to its end even if the caller is cancelled."""
+        """See `Worker.run`."""
         return cast("T", await self._execute(work, self._conn))  # type: ignore[no-untyped-call]
 
 
@@ -83,22 +133,28 @@ class ReadOnlyDatabase:
     `migrations` is a folder of `NNNN_name.sql`, numbered from 0001; the file must have had all of them.
     """
 
-    def __init__(self, path: Path, migrations: Path, *, application_id: int = APPLICATION_ID) -> None:
+    def __init__(
+        self,
+        path: Path,
+        migrations: Path,
+        *,
+        application_id: int = APPLICATION_ID,
+        worker: NewWorker = ThreadWorker,
+    ) -> None:
         self._path = path
         self._migrations = _scripts(migrations)
         self._application_id = application_id
-        self._connection: _Connection | None = None
+        self._new_worker = worker
+        self._worker: Worker | None = None
 
     async def open(self) -> None:
         """Open the file: `StorageFailure` if it cannot be used, `BatonError` if it is not as it must be."""
-        connection = _Connection(self._connect, iter_chunk_size=64)
+        worker = self._new_worker(self._connect)
         try:
-            await connection
+            await worker.open()
         except sqlite3.Error as error:
-            if connection.stopped is not None:
-                await connection.stopped
             raise self._failure(error) from error
-        self._connection = connection
+        self._worker = worker
         try:
             await self._run(self._prepare)
         except BaseException:
@@ -107,9 +163,9 @@ class ReadOnlyDatabase:
 
     async def close(self) -> None:
         """Close the file, after what was asked for before; does nothing if it is not open."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.close()
 
     async def read(self, work: Callable[[sqlite3.Connection, *Args], T], *args: *Args) -> T:
         """Return `work(connection, *args)`, which sees one state of the file and runs on another thread."""
@@ -149,10 +205,10 @@ class ReadOnlyDatabase:
         return version
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        if self._connection is None:
+        if self._worker is None:
             raise InternalError(f"{self._path} is not open", hint="open it first")
         try:
-            return await self._connection.run(work)
+            return await self._worker.run(work)
         except sqlite3.DatabaseError as error:
             if _primary(error) not in TROUBLE:
                 raise  # a mistake in our SQL or data, not the file's fault
