@@ -36,7 +36,7 @@ from schemas.codec import MAX_MESSAGE_BYTES
 from schemas.errors import InvalidInput
 from schemas.names import check_name
 from schemas.times import Micros, parse_duration
-from schemas.workflow import Compensate, PoolTarget, Retry, Step, Trigger, Workflow
+from schemas.workflow import Compensate, Retry, Selector, Step, Trigger, Workflow
 
 __all__ = ["compile_definition"]
 
@@ -153,7 +153,7 @@ class _Compiler:
     def _trigger(self, trigger: Trigger, path: Path) -> TriggerDef:
         scope, none = _TRIGGER_SCOPE, frozenset[str]()
         return TriggerDef(
-            event=trigger.event,
+            event=trigger.event or "",
             condition=self._expression(trigger.if_, (*path, "if"), scope, none, "bool"),
             key=self._expression(trigger.key, (*path, "key"), scope, none, "text"),
             input=None
@@ -172,9 +172,12 @@ class _Compiler:
             upstream=before,
             dependents=self.dependents.get(step.id, frozenset()),
             condition=self._expression(step.if_, (*path, "if"), _STEP_SCOPE, before, "bool"),
-            action=step.action,
+            kind="action",
+            action=step.action or "",
+            priority=self.document.priority,
+            start_within=None,
             args=self._template(step.with_, (*path, "with"), _STEP_SCOPE, before),
-            target=self._target(step.target, (*path, "target"), _STEP_SCOPE, before),
+            target=self._target(step.target or "", (*path, "target"), _STEP_SCOPE, before),
             timeout=self._timeout(step.timeout, (*path, "timeout")),
             retry=self._retry(
                 step.retry, (*path, "retry"), _FORWARD_IDEMPOTENT if step.idempotent else _FORWARD
@@ -194,17 +197,18 @@ class _Compiler:
             if undo.target is None
             else self._target(undo.target, (*path, "target"), _UNDO_SCOPE, before),
             timeout=self._timeout(undo.timeout, (*path, "timeout")),
+            start_within=None,
             retry=self._retry(undo.retry, (*path, "retry"), _UNDO),
             idempotent=undo.idempotent,
             after_failure=undo.after_failure,
         )
 
     def _target(
-        self, target: str | PoolTarget, path: Path, scope: frozenset[str], before: frozenset[str]
+        self, target: str | Selector, path: Path, scope: frozenset[str], before: frozenset[str]
     ) -> Target:
-        if isinstance(target, PoolTarget):
+        if isinstance(target, Selector):
             path = (*path, "pool")
-            result = Target("pool", self._template(target.pool, path, scope, before))
+            result = Target("pool", self._template(target.pool or "", path, scope, before))
         else:
             result = Target("agent", self._template(target, path, scope, before))
         if result.name.is_constant and result.name is not _NOTHING:

@@ -1,16 +1,10 @@
-"""Facts: what a run's history is made of, and how each one changes the state.
+"""Facts: what a run's history is made of. `orchestrator.core.evolution` says what each one changes."""
 
-`evolve` is the only place where state changes. It decides nothing and cannot fail on a history that the
-machine wrote: `fold(head, facts)` is the stored state, always.
-"""
-
-from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from orchestrator.core.model import Failure, Run, RunHead, RunStatus, StepStatus, Task
+from orchestrator.core.model import Failure, RunStatus, StepStatus, Task, Wait
 from schemas.messages import ErrorInfo
 from schemas.times import Micros
 
@@ -19,18 +13,34 @@ __all__ = [
     "AttemptSent",
     "AttemptStarted",
     "AttemptSucceeded",
+    "BatchPaused",
     "CancelSent",
+    "EventEmitted",
     "Fact",
+    "FailureTolerated",
+    "HostRef",
+    "NeverSeen",
+    "PivotPassed",
+    "QuerySent",
     "ResultIgnored",
+    "RetryHurried",
     "RunEnded",
     "RunGoingBack",
+    "RunHeld",
+    "RunMoved",
+    "RunPaused",
+    "RunQueued",
+    "RunResumed",
     "RunStarted",
+    "StepExpanded",
+    "StepsReset",
     "TaskCancelled",
+    "TaskDone",
     "TaskInDoubt",
+    "TaskParked",
     "TaskResolved",
     "TaskSkipped",
-    "evolve",
-    "fold",
+    "TaskWaiting",
 ]
 
 
@@ -40,10 +50,42 @@ class _Fact(Struct, frozen=True, omit_defaults=True, tag=True, tag_field="fact")
     at: Micros
 
 
+class RunQueued(_Fact, frozen=True, tag="run_queued"):
+    """The run waits until its concurrency group has room."""
+
+    group: str
+
+
 class RunStarted(_Fact, frozen=True, tag="run_started"):
-    """The run began, with these steps."""
+    """The run began, with these steps; those `kept` have their results from the run that it is a retry of."""
 
     steps: list[str]
+    deadline: Micros | None = None
+    kept: dict[str, tuple[Task, ...]] = {}
+
+
+class HostRef(Struct, frozen=True, omit_defaults=True):
+    """A host of a fan-out, with its labels when the step started, and the batch (from 0) that it is in."""
+
+    name: str
+    labels: dict[str, str] = {}
+    batch: int = 0
+
+
+class StepExpanded(_Fact, frozen=True, tag="step_expanded"):
+    """A step that fans out got its tasks: one for each item, or one for each host."""
+
+    step: str
+    items: list[Any] | None = None
+    hosts: list[HostRef] | None = None
+
+
+class BatchPaused(_Fact, frozen=True, tag="batch_paused"):
+    """A batch of a rollout is done; the next one begins at `until`."""
+
+    step: str
+    batch: int
+    until: Micros
 
 
 class TaskSkipped(_Fact, frozen=True, tag="task_skipped"):
@@ -54,7 +96,10 @@ class TaskSkipped(_Fact, frozen=True, tag="task_skipped"):
 
 
 class AttemptSent(_Fact, frozen=True, tag="attempt_sent"):
-    """A command was handed to the bus. `due`: when its outcome is in doubt if nothing was heard."""
+    """A command was handed to the bus. `due`: when its outcome is in doubt if nothing was heard.
+
+    `instance`: the instance id of its agent that was known then, empty when none was.
+    """
 
     step: str
     host_index: int
@@ -64,6 +109,7 @@ class AttemptSent(_Fact, frozen=True, tag="attempt_sent"):
     action: str
     target: str
     due: Micros
+    instance: str = ""
 
 
 class AttemptStarted(_Fact, frozen=True, tag="attempt_started"):
@@ -110,12 +156,79 @@ class AttemptFailed(_Fact, frozen=True, tag="attempt_failed"):
 
 
 class TaskInDoubt(_Fact, frozen=True, tag="task_in_doubt"):
-    """Nobody knows what became of the outstanding command (rule 7)."""
+    """Nobody knows what became of the outstanding command (rule 7). `lost`: its agent said so."""
 
     step: str
     host_index: int
     command_id: str
     why: str
+    lost: bool = False
+
+
+class QuerySent(_Fact, frozen=True, tag="query_sent"):
+    """Agents were asked what became of the command in doubt; they are asked again at `due`."""
+
+    step: str
+    host_index: int
+    command_id: str
+    agents: list[str]
+    due: Micros
+
+
+class NeverSeen(_Fact, frozen=True, tag="never_seen"):
+    """One member of a pool never saw the command in doubt; the others have yet to answer."""
+
+    step: str
+    host_index: int
+    command_id: str
+    agent: str
+
+
+class TaskWaiting(_Fact, frozen=True, tag="task_waiting"):
+    """The task waits for something that is no agent, until `due` (None: as long as it takes)."""
+
+    step: str
+    host_index: int
+    attempt: int
+    wait: Wait
+    due: Micros | None = None
+    undo: bool = False
+
+
+class TaskDone(_Fact, frozen=True, tag="task_done"):
+    """A task without an agent did what it is for, or was undone. `who` and `why`: of a person."""
+
+    step: str
+    host_index: int
+    output: Any = None
+    undo: bool = False
+    who: str = ""
+    why: str = ""
+
+
+class EventEmitted(_Fact, frozen=True, tag="event_emitted"):
+    """An `emit` step published its event."""
+
+    step: str
+    host_index: int
+    attempt: int
+    event_id: str
+    type: str
+
+
+class TaskParked(_Fact, frozen=True, tag="task_parked"):
+    """A task failed for good, and the run does not go back for it: a person decides."""
+
+    step: str
+    host_index: int
+    why: str
+
+
+class FailureTolerated(_Fact, frozen=True, tag="failure_tolerated"):
+    """A task failed for good, and the run goes on all the same."""
+
+    step: str
+    host_index: int
 
 
 class CancelSent(_Fact, frozen=True, tag="cancel_sent"):
@@ -139,6 +252,58 @@ class RunGoingBack(_Fact, frozen=True, tag="run_going_back"):
 
     failure: Failure
     cancelled_by: str = ""
+
+
+class PivotPassed(_Fact, frozen=True, tag="pivot_passed"):
+    """The pivot succeeded: nothing is undone from here on (rule 6). A run that was about to goes on."""
+
+    step: str
+
+
+class RunPaused(_Fact, frozen=True, tag="run_paused"):
+    """Nothing new starts, neither a step nor an undo; what runs goes on."""
+
+    who: str
+    why: str = ""
+
+
+class RunResumed(_Fact, frozen=True, tag="run_resumed"):
+    """A paused run goes on."""
+
+    who: str
+    why: str = ""
+
+
+class RetryHurried(_Fact, frozen=True, tag="retry_hurried"):
+    """Somebody does not want to wait for the next attempt."""
+
+    step: str
+    host_index: int
+    who: str
+    why: str = ""
+
+
+class StepsReset(_Fact, frozen=True, tag="steps_reset"):
+    """Somebody wants these steps done again; their effects stay to be undone."""
+
+    steps: list[str]
+    who: str
+    why: str = ""
+
+
+class RunMoved(_Fact, frozen=True, tag="run_moved"):
+    """The run keeps to another version of its workflow from here on, which has these steps."""
+
+    version: str
+    steps: list[str]
+    who: str
+    why: str = ""
+
+
+class RunHeld(_Fact, frozen=True, tag="run_held"):
+    """A child run has done all its steps, and waits for its parent's end or undo (rule 10)."""
+
+    output: Any = None
 
 
 class ResultIgnored(_Fact, frozen=True, tag="result_ignored"):
@@ -172,151 +337,34 @@ class RunEnded(_Fact, frozen=True, tag="run_ended"):
 
 
 Fact = (
-    RunStarted
+    RunQueued
+    | RunStarted
+    | StepExpanded
+    | BatchPaused
     | TaskSkipped
     | AttemptSent
     | AttemptStarted
     | AttemptSucceeded
     | AttemptFailed
     | TaskInDoubt
+    | QuerySent
+    | NeverSeen
+    | TaskWaiting
+    | TaskDone
+    | EventEmitted
+    | TaskParked
+    | FailureTolerated
     | CancelSent
     | TaskCancelled
     | RunGoingBack
+    | PivotPassed
+    | RunPaused
+    | RunResumed
+    | RetryHurried
+    | StepsReset
+    | RunMoved
+    | RunHeld
     | ResultIgnored
     | TaskResolved
     | RunEnded
 )
-
-
-def fold(head: RunHead, facts: Iterable[Fact]) -> Run:
-    """The state that a history leads to."""
-    run = Run(head=head, steps={})
-    for fact in facts:
-        run = evolve(run, fact)
-    return run
-
-
-def evolve(run: Run, fact: Fact) -> Run:
-    """The state after one more fact."""
-    match fact:
-        case RunStarted():
-            return replace(run, seq=run.seq + 1, steps={step: (Task(),) for step in fact.steps})
-        case RunGoingBack():
-            cancel = fact.failure.message if fact.cancelled_by else None
-            return replace(
-                run, seq=run.seq + 1, failure=fact.failure, cancel=cancel, reason=fact.failure.message
-            )
-        case RunEnded():
-            return replace(
-                run,
-                seq=run.seq + 1,
-                ended=fact.status,
-                ended_at=fact.at,
-                output=fact.output,
-                reason=fact.reason or run.reason,
-            )
-        case ResultIgnored():
-            return replace(run, seq=run.seq + 1, ignored=run.ignored + 1)
-    tasks = run.steps[fact.step]
-    task = _evolve_task(tasks[fact.host_index], fact)
-    tasks = (*tasks[: fact.host_index], task, *tasks[fact.host_index + 1 :])
-    return replace(run, seq=run.seq + 1, steps={**run.steps, fact.step: tasks})
-
-
-def _evolve_task(task: Task, fact: Fact) -> Task:  # noqa: C901, PLR0911 - one case for each fact
-    """The task after a fact about it."""
-    match fact:
-        case AttemptSent():
-            return _sent(task, fact)
-        case AttemptStarted():
-            status = StepStatus.COMPENSATING if task.undoing else StepStatus.RUNNING
-            agent = task.agent if task.undoing else fact.agent
-            return replace(task, status=status, agent=agent, due=fact.due, taken_at=fact.at)
-        case AttemptSucceeded():
-            if task.undoing:
-                return _settled(task, StepStatus.COMPENSATED, fact.at)
-            agent = fact.agent or task.agent
-            task = replace(task, output=fact.output, agent=agent, effect=True, effect_agent=agent, error=None)
-            return _settled(task, StepStatus.SUCCEEDED, fact.at)
-        case AttemptFailed():
-            return _failed(task, fact)
-        case TaskInDoubt():
-            return replace(task, status=StepStatus.IN_DOUBT, due=None)
-        case CancelSent():
-            return replace(task, cancel_sent=True)
-        case TaskSkipped():
-            return _settled(task, StepStatus.SKIPPED, fact.at)
-        case TaskCancelled():
-            return _settled(task, StepStatus.CANCELLED, fact.at)
-        case TaskResolved():
-            return _resolved(task, fact)
-    raise AssertionError(fact)  # pragma: no cover - every fact about a task is above
-
-
-def _sent(task: Task, fact: AttemptSent) -> Task:
-    if fact.undo:
-        return replace(
-            task,
-            status=StepStatus.COMPENSATING,
-            undoing=True,
-            undo_attempt=fact.attempt,
-            command_id=fact.command_id,
-            target=fact.target,
-            due=fact.due,
-            undo_started_at=task.undo_started_at or fact.at,
-            granted=task.granted if task.undoing else 0,
-            cancel_sent=False,
-            taken_at=None,
-        )
-    return replace(
-        task,
-        status=StepStatus.RUNNING,
-        attempt=fact.attempt,
-        command_id=fact.command_id,
-        target=fact.target,
-        due=fact.due,
-        started_at=task.started_at or fact.at,
-        agent="",
-        cancel_sent=False,
-        taken_at=None,
-    )
-
-
-def _failed(task: Task, fact: AttemptFailed) -> Task:
-    if fact.undo:
-        task = replace(task, undoing=True, undo_error=fact.error)
-        waiting = StepStatus.COMPENSATING
-    else:
-        agent = fact.agent or task.agent
-        task = replace(task, error=fact.error, agent=agent)
-        if fact.effect:
-            task = replace(task, effect=True, effect_agent=agent)
-        waiting = StepStatus.RUNNING
-    if fact.retry_at is not None:
-        return replace(task, status=waiting, command_id="", due=fact.retry_at)
-    return _settled(task, fact.outcome, fact.at)
-
-
-def _resolved(task: Task, fact: TaskResolved) -> Task:
-    match fact.decision, task.undoing:
-        case "retry", undoing:
-            status = StepStatus.COMPENSATING if undoing else StepStatus.RUNNING
-            granted = task.undo_attempt if undoing else task.attempt
-            return replace(task, status=status, command_id="", due=fact.at, granted=granted)
-        case "done", True:
-            return _settled(task, StepStatus.COMPENSATED, fact.at)
-        case "done", False:
-            agent = task.agent or task.effect_agent
-            task = replace(task, output=fact.output, effect=True, effect_agent=agent, error=None)
-            return _settled(task, StepStatus.SUCCEEDED, fact.at)
-        case _, True:
-            return _settled(replace(task, given_up=True), StepStatus.COMPENSATION_FAILED, fact.at)
-        case _:
-            return _settled(replace(task, effect=False), StepStatus.SKIPPED, fact.at)
-
-
-def _settled(task: Task, status: StepStatus, at: Micros) -> Task:
-    """The task with nothing outstanding and nothing due."""
-    if task.undoing:
-        return replace(task, status=status, command_id="", due=None, undo_ended_at=at)
-    return replace(task, status=status, command_id="", due=None, ended_at=at)

@@ -1,29 +1,50 @@
 """What can happen to a run, and what the machine gives back.
 
-Time, ids and randomness are in the input: `Env` carries the clock and the jitter of this one move.
+Time, ids and randomness are in the input: `Env` carries the clock, the jitter and the known agents of this
+one move. Signals are inputs that one run's move causes for another; they are stored until that one has had
+them.
 """
 
-from typing import Any
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
+from orchestrator.core.definition import Definition
 from orchestrator.core.facts import Fact
-from orchestrator.core.model import Run
+from orchestrator.core.model import Run, RunStatus
+from orchestrator.core.registry import Registry
 from schemas.errors import Conflict
 from schemas.messages import Command, Result
 from schemas.times import Micros
 
 __all__ = [
+    "NO_LIMITS",
+    "AdmitRun",
+    "ApproveTask",
     "CancelRun",
+    "ChildEnded",
     "CommandExpired",
     "CommandReturned",
     "Dispatch",
+    "Emission",
     "Env",
+    "EventArrived",
     "IllegalInput",
     "Input",
+    "Limits",
     "Move",
+    "MoveRun",
+    "PauseRun",
+    "ReleaseRun",
     "ResolveTask",
     "ResultReceived",
+    "ResumeRun",
+    "RetryFrom",
+    "RetryNow",
+    "Signal",
+    "SignalInput",
+    "StartChild",
+    "UndoRun",
     "Wake",
 ]
 
@@ -34,14 +55,36 @@ class IllegalInput(Conflict):
     code = "illegal_input"
 
 
+class Limits(Struct, frozen=True):
+    """Bounds that a run is held to; past one, the step (or the run) fails with a clear error."""
+
+    fan_out: int = 10_000
+    child_depth: int = 8
+    history: int = 200_000
+    wait: Micros = 366 * 86_400_000_000
+    args_bytes: int = 512 * 1024
+    output_bytes: int = 256 * 1024
+
+
+NO_LIMITS: Final = Limits()
+"""The defaults; see `orchestrator.settings`."""
+
+
 class Env(Struct, frozen=True):
-    """The world at the time of one move. `jitter` is in [0, 1), `start_within` and `grace` microseconds."""
+    """The world at the time of one move. `jitter` is in [0, 1); the lengths of time are microseconds."""
 
     now: Micros
     jitter: float = 0.5
     epoch: int = 0
     start_within: Micros = 60_000_000
     grace: Micros = 30_000_000
+    query_every: Micros = 30_000_000
+    registry: Registry = Registry()
+    limits: Limits = NO_LIMITS
+    namespace: str = "baton"
+
+
+# From agents and the bus
 
 
 class ResultReceived(Struct, frozen=True):
@@ -62,19 +105,53 @@ class CommandExpired(Struct, frozen=True):
     command: Command
 
 
+class EventArrived(Struct, frozen=True):
+    """An event came that these tasks, as (step, host_index), may be waiting for.
+
+    `event` is as expressions see it.
+    """
+
+    event: dict[str, Any]
+    tasks: list[tuple[str, int]]
+
+
 class Wake(Struct, frozen=True):
     """The clock went on; whatever is due is looked at."""
 
 
-class CancelRun(Struct, frozen=True):
-    """A person wants the run undone and ended (rule 9)."""
+class AdmitRun(Struct, frozen=True):
+    """The run's concurrency group has room for it."""
+
+
+# From people; `who` and `why` go into the history
+
+
+class CancelRun(Struct, frozen=True, tag="cancel"):
+    """A person (or the parent of a child run) wants the run undone and ended (rule 9)."""
 
     who: str
     reason: str
 
 
+class PauseRun(Struct, frozen=True):
+    """Let nothing new start, neither a step nor an undo."""
+
+    who: str
+    why: str = ""
+
+
+class ResumeRun(Struct, frozen=True):
+    """Let a paused run go on."""
+
+    who: str
+    why: str = ""
+
+
 class ResolveTask(Struct, frozen=True):
-    """A person decides about a task in doubt or a failed undo: `retry`, `skip` or `done` (rules 5, 7)."""
+    """A person decides about a task in doubt, a failed undo, or a parked one: `retry`, `skip` or `done`.
+
+    Rules 5, 6 and 7. `skip` of a failed undo gives up on it.
+    """
 
     step: str
     decision: str
@@ -84,7 +161,91 @@ class ResolveTask(Struct, frozen=True):
     output: Any = None
 
 
-Input = ResultReceived | CommandReturned | CommandExpired | Wake | CancelRun | ResolveTask
+class ApproveTask(Struct, frozen=True):
+    """A person answers an `approve` step."""
+
+    step: str
+    approved: bool
+    who: str
+    why: str = ""
+    host_index: int = 0
+
+
+class RetryNow(Struct, frozen=True):
+    """Make every attempt that waits for its turn at once."""
+
+    who: str
+    why: str = ""
+
+
+class RetryFrom(Struct, frozen=True):
+    """Do a step and all that depends on it again, in a live run; the rest keeps its results."""
+
+    step: str
+    who: str
+    why: str = ""
+
+
+class MoveRun(Struct, frozen=True):
+    """Let a live run keep to another version of its workflow, in which the part begun is unchanged."""
+
+    to: Definition
+    who: str
+    why: str = ""
+
+
+# From other runs
+
+
+class ChildEnded(Struct, frozen=True, tag="child_ended"):
+    """What became of the child run that a task waits for.
+
+    `outcome`: it did all its steps (`done`), it ended otherwise (`failed`), it was undone (`undone`), a
+    person gave up on one of its undos (`given_up`), or it cannot be undone (`refused`). `status` is the
+    child's.
+    """
+
+    step: str
+    host_index: int
+    run_id: str
+    outcome: Literal["done", "failed", "undone", "given_up", "refused"]
+    status: RunStatus | None = None
+    output: Any = None
+    code: str = ""
+    message: str = ""
+
+
+class UndoRun(Struct, frozen=True, tag="undo"):
+    """The parent goes back: a child that has done its steps runs its own undos (rule 10)."""
+
+    reason: str
+
+
+class ReleaseRun(Struct, frozen=True, tag="release"):
+    """The parent has ended: the child's end is for good."""
+
+
+SignalInput = CancelRun | ChildEnded | UndoRun | ReleaseRun
+
+Input = (
+    ResultReceived
+    | CommandReturned
+    | CommandExpired
+    | EventArrived
+    | Wake
+    | AdmitRun
+    | CancelRun
+    | PauseRun
+    | ResumeRun
+    | ResolveTask
+    | ApproveTask
+    | RetryNow
+    | RetryFrom
+    | MoveRun
+    | ChildEnded
+    | UndoRun
+    | ReleaseRun
+)
 
 
 class Dispatch(Struct, frozen=True):
@@ -95,9 +256,42 @@ class Dispatch(Struct, frozen=True):
     span_id: str
 
 
+class StartChild(Struct, frozen=True):
+    """A child run to start, with this id and input. `span_id`: its parent in the trace."""
+
+    run_id: str
+    workflow: str
+    step: str
+    host_index: int
+    attempt: int
+    input: Any
+    span_id: str
+    priority: int
+
+
+class Emission(Struct, frozen=True):
+    """An event to publish. `span_id`: what the event's receivers continue."""
+
+    id: str
+    type: str
+    data: Any
+    subject: str
+    span_id: str
+
+
+class Signal(Struct, frozen=True):
+    """Something that another run is to be told."""
+
+    to: str
+    given: SignalInput
+
+
 class Move(Struct, frozen=True):
-    """What came of an input: the new state, the facts that lead to it, and the commands to send."""
+    """What came of an input: the new state, the facts that lead to it, and what is to be sent and started."""
 
     run: Run
     facts: list[Fact]
     commands: list[Dispatch]
+    children: list[StartChild] = []
+    emissions: list[Emission] = []
+    signals: list[Signal] = []

@@ -12,8 +12,22 @@ from msgspec import Struct
 
 from schemas.messages import ErrorInfo
 from schemas.times import Micros
+from schemas.workflow import DEFAULT_PRIORITY
 
-__all__ = ["Failure", "Run", "RunHead", "RunStatus", "StepStatus", "Task", "TraceContext", "step_status"]
+__all__ = [
+    "Failure",
+    "ParentRef",
+    "Run",
+    "RunHead",
+    "RunStatus",
+    "StepStatus",
+    "Task",
+    "TraceContext",
+    "Wait",
+    "WaitOn",
+    "child_id",
+    "step_status",
+]
 
 
 class RunStatus(StrEnum):
@@ -66,8 +80,21 @@ class TraceContext(Struct, frozen=True, omit_defaults=True):
         return blake2b(name.encode(), digest_size=8).hexdigest()
 
 
+class ParentRef(Struct, frozen=True, omit_defaults=True):
+    """The task of another run that a child run is for. `depth`: how many runs stand above it."""
+
+    run_id: str
+    step: str
+    host_index: int
+    attempt: int
+    depth: int
+
+
 class RunHead(Struct, frozen=True, omit_defaults=True):
-    """What is fixed when a run starts. `version` is the definition's content hash."""
+    """What is fixed when a run starts. `version` is the hash of the content of the definition it starts with.
+
+    `group` is its concurrency group, empty for none. `retry_of`: the ended run whose results it goes on from.
+    """
 
     id: str
     workflow: str
@@ -78,6 +105,16 @@ class RunHead(Struct, frozen=True, omit_defaults=True):
     shard: str = "0"
     input: Any = None
     event: dict[str, Any] | None = None
+    parent: ParentRef | None = None
+    group: str = ""
+    priority: int = DEFAULT_PRIORITY
+    retry_of: str = ""
+
+
+def child_id(run_id: str, step: str, host_index: int, attempt: int) -> str:
+    """Id of the child run that an attempt of a `workflow` step starts: a pure function, written as a UUID."""
+    digest = blake2b(f"{run_id}/{step}/{host_index}/{attempt}".encode(), digest_size=16).hexdigest()
+    return "-".join((digest[:8], digest[8:12], digest[12:16], digest[16:20], digest[20:]))
 
 
 class Failure(Struct, frozen=True, omit_defaults=True):
@@ -88,14 +125,38 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     message: str = ""
 
 
-class Task(Struct, frozen=True, omit_defaults=True):
-    """One unit of a step on one host.
+class WaitOn(StrEnum):
+    """What a task without an agent waits for."""
 
-    `command_id` is the outstanding command, empty when none is; `due` is when it goes in doubt or, with no
-    command outstanding, when the next attempt is sent. `taken_at` is when an agent said that it had begun the
-    outstanding command. `agent` is who took the last forward attempt, `effect_agent` who last left an effect.
-    `granted` counts the attempts used up before a person asked for more. `effect` once true stays true
-    until a person says otherwise (rule 4).
+    EVENT = "event"
+    APPROVAL = "approval"
+    TIME = "time"
+    CHILD = "child"
+
+
+class Wait(Struct, frozen=True, omit_defaults=True):
+    """What a task waits for instead of an agent; an event is filed under (`topic`, `value`)."""
+
+    on: WaitOn
+    topic: str = ""
+    value: str = ""
+    child: str = ""
+
+
+class Task(Struct, frozen=True, omit_defaults=True):
+    """One unit of a step: on one host, for one item, or all of a plain step.
+
+    `command_id` is the outstanding command and `wait` what is waited for instead; `due` is when either is
+    given up (a command then is in doubt) or, with neither, when the next attempt is made. `taken_at` is when
+    an agent said that it had begun the outstanding command. `agent` is who took the last forward attempt,
+    `effect_agent` who last left an effect, `instance` the agent's instance id that was known when the command
+    was sent. `granted` counts the attempts used up before a person asked for more. `effect` once true stays
+    true until a person says otherwise (rule 4).
+
+    `host`, `labels` and `batch` belong to a fan-out over hosts, `item` to a `foreach`. `queries` counts how
+    often agents were asked about a command in doubt, `denied` are the members of a pool that never saw it,
+    `lost`: its agent does not know either. `parked`: it failed, and a person decides. `tolerated`: it failed,
+    and the run goes on all the same.
     """
 
     status: StepStatus = StepStatus.PENDING
@@ -104,9 +165,16 @@ class Task(Struct, frozen=True, omit_defaults=True):
     undo_attempt: int = 0
     granted: int = 0
     command_id: str = ""
+    wait: Wait | None = None
     target: str = ""
     agent: str = ""
     effect_agent: str = ""
+    instance: str = ""
+    child: str = ""
+    host: str = ""
+    labels: dict[str, str] = {}
+    batch: int = 0
+    item: Any = None
     due: Micros | None = None
     taken_at: Micros | None = None
     started_at: Micros | None = None
@@ -116,24 +184,56 @@ class Task(Struct, frozen=True, omit_defaults=True):
     effect: bool = False
     cancel_sent: bool = False
     given_up: bool = False
+    parked: bool = False
+    tolerated: bool = False
+    queries: int = 0
+    denied: tuple[str, ...] = ()
+    lost: bool = False
     output: Any = None
     error: ErrorInfo | None = None
     undo_error: ErrorInfo | None = None
 
     @property
+    def in_question(self) -> bool:
+        """Whether a person may decide about it: in doubt, an undo that failed for good, or parked."""
+        return (
+            self.status is StepStatus.IN_DOUBT
+            or (self.status is StepStatus.COMPENSATION_FAILED and not self.given_up)
+            or (self.status is StepStatus.FAILED and self.parked)
+        )
+
+    @property
     def needs_person(self) -> bool:
-        """Whether only a person (or a late answer) can move this task on."""
-        return self.status is StepStatus.IN_DOUBT or (
-            self.status is StepStatus.COMPENSATION_FAILED and not self.given_up
+        """Whether only a person or a late answer moves it on; not while agents are first asked (rule 7)."""
+        return self.in_question and (self.status is not StepStatus.IN_DOUBT or self.lost or self.queries != 1)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether what needs it may go on."""
+        return (
+            self.status is StepStatus.SUCCEEDED
+            or self.status is StepStatus.SKIPPED
+            or (self.status is StepStatus.FAILED and self.tolerated)
         )
 
 
 class Run(Struct, frozen=True, omit_defaults=True):
-    """The state of one run: `fold` of its history. `seq` is the number of facts folded."""
+    """The state of one run: `fold` of its history. `seq` is the number of facts folded.
+
+    `steps` is empty while it is `queued`. `moved_to`: the version it was moved to, empty for its head's.
+    `deadline`: when it goes back unless it is done. `pivoted`: nothing is undone any more (rule 6). `held`:
+    all its steps are done, and it waits for its parent's end or undo (rule 10).
+    """
 
     head: RunHead
     steps: dict[str, tuple[Task, ...]]
     seq: int = 0
+    moved_to: str = ""
+    queued: bool = False
+    paused: bool = False
+    pivoted: bool = False
+    held: bool = False
+    deadline: Micros | None = None
     failure: Failure | None = None
     cancel: str | None = None
     reason: str = ""
@@ -141,6 +241,11 @@ class Run(Struct, frozen=True, omit_defaults=True):
     output: Any = None
     ended: RunStatus | None = None
     ended_at: Micros | None = None
+
+    @property
+    def version(self) -> str:
+        """The hash of the content of the definition that it keeps to."""
+        return self.moved_to or self.head.version
 
     @property
     def going_back(self) -> bool:
@@ -152,6 +257,10 @@ class Run(Struct, frozen=True, omit_defaults=True):
         """The run's status, from its end or from its tasks."""
         if self.ended is not None:
             return self.ended
+        if self.queued:
+            return RunStatus.QUEUED
+        if self.paused:
+            return RunStatus.PAUSED
         if any(task.needs_person for tasks in self.steps.values() for task in tasks):
             return RunStatus.ATTENTION
         return RunStatus.COMPENSATING if self.going_back else RunStatus.RUNNING
@@ -161,10 +270,30 @@ class Run(Struct, frozen=True, omit_defaults=True):
         """When the run must be looked at even if nothing arrives; None when nothing is due."""
         if self.ended is not None:
             return None
-        return min(
-            (task.due for tasks in self.steps.values() for task in tasks if task.due is not None),
-            default=None,
-        )
+        found = [
+            task.due
+            for tasks in self.steps.values()
+            for task in tasks
+            if task.due is not None and not (self.paused and self._rests(task))
+        ]
+        if self.deadline is not None and not (self.going_back or self.paused or self.pivoted or self.held):
+            found.append(self.deadline)
+        return min(found, default=None)
+
+    @staticmethod
+    def _rests(task: Task) -> bool:
+        """Whether it is due to begin something, which a paused run does not do."""
+        return not task.command_id and task.wait is None
+
+    @property
+    def waits(self) -> dict[tuple[str, int], Wait]:
+        """The tasks that wait for an event, by (step, host_index)."""
+        return {
+            (step, index): task.wait
+            for step, tasks in self.steps.items()
+            for index, task in enumerate(tasks)
+            if task.wait is not None and task.wait.on is WaitOn.EVENT
+        }
 
 
 _ORDER = (
@@ -182,8 +311,11 @@ _ORDER = (
 
 
 def step_status(tasks: tuple[Task, ...]) -> StepStatus:
-    """The status of a step from its tasks': the one that matters most to whoever looks."""
+    """The status of a step from its tasks': the one that matters most to whoever looks.
+
+    A fan-out that tolerates failures is `succeeded` all the same; one over an empty list too.
+    """
     if len(tasks) == 1:
         return tasks[0].status
-    present = {task.status for task in tasks}
-    return next((status for status in _ORDER if status in present), StepStatus.PENDING)
+    present = {task.status for task in tasks if not task.tolerated}
+    return next((status for status in _ORDER if status in present), StepStatus.SUCCEEDED)

@@ -1,7 +1,8 @@
 """One move in the making."""
 
 from orchestrator.core.definition import Definition, StepDef
-from orchestrator.core.facts import Fact, evolve
+from orchestrator.core.evolution import evolve
+from orchestrator.core.facts import Fact
 from orchestrator.core.inputs import Dispatch, Env, Move
 from orchestrator.core.model import Run, Task
 

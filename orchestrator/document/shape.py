@@ -39,7 +39,7 @@ _NOT_YET: Final = {
         *("pivot", "on_failure", "on_unknown", "priority"),
     ),
     "Compensate": ("start_within", "on_unknown"),
-    "PoolTarget": ("labels", "all"),
+    "Selector": ("labels", "all"),
 }
 """What later versions of the document may say; here it is refused like any unknown field, but by its name."""
 

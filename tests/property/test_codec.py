@@ -15,7 +15,7 @@ import schemas
 from schemas.codec import Malformed, decode, decode_json, encode
 from schemas.events import CONTENT_TYPE, Event, event_scope, read_event, write_event
 from schemas.messages import ActionInfo, Command, CommandKind, ErrorInfo, Presence, Result, ResultStatus
-from schemas.workflow import Compensate, PoolTarget, Retry, Step, Trigger, Workflow
+from schemas.workflow import Compensate, Retry, Selector, Step, Trigger, Workflow
 
 JSON_SCHEMAS = Path(schemas.__file__).parent / "json"
 STRUCTS: tuple[type[Struct], ...] = (Command, Result, Presence, Workflow)
@@ -63,7 +63,7 @@ retries = st.builds(
     Retry, attempts=st.none() | st.integers(1, 1000), delay=st.none() | durations,
     backoff=st.none() | st.floats(1, 100), max_delay=st.none() | durations,
 )  # fmt: skip
-targets = st.text("abc${} .", min_size=1, max_size=20) | st.builds(PoolTarget, pool=ids)
+targets = st.text("abc${} .", min_size=1, max_size=20) | st.builds(Selector, pool=ids)
 actions = st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,126}", fullmatch=True)
 expressions = st.text("abc.=' ", min_size=1, max_size=20)
 compensations = st.builds(

@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from orchestrator.core import machine
 from orchestrator.core.compiler import compile_definition
 from orchestrator.core.definition import Definition, StepDef
-from orchestrator.core.facts import Fact, fold
+from orchestrator.core.evolution import fold
+from orchestrator.core.facts import Fact
 from orchestrator.core.inputs import (
     CancelRun,
     CommandExpired,
@@ -27,7 +28,7 @@ from orchestrator.core.model import Run, RunHead, RunStatus, StepStatus, Task, T
 from schemas.codec import decode, encode
 from schemas.messages import Command, CommandKind, ErrorInfo, Result, ResultStatus
 from schemas.times import to_datetime
-from schemas.workflow import Compensate, PoolTarget, Retry, Step, Workflow
+from schemas.workflow import Compensate, Retry, Selector, Step, Workflow
 from tests.support.results import result_of
 
 EPOCH = 1_700_000_000_000_000
@@ -39,7 +40,7 @@ def workflows(draw: st.DrawFn) -> Workflow:
     size = draw(st.integers(1, 7))
     names = [f"s{number}" for number in range(size)]
     steps: list[Step] = []
-    targets: list[str | PoolTarget] = ["host-1", PoolTarget(pool="p")]
+    targets: list[str | Selector] = ["host-1", Selector(pool="p")]
     for number, name in enumerate(names):
         needs = draw(
             st.none() | st.sets(st.sampled_from(names[:number]), max_size=3).map(sorted)

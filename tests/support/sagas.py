@@ -1,6 +1,7 @@
 """Small runs and their facts, for tests of what keeps them."""
 
-from orchestrator.core.facts import AttemptSent, AttemptSucceeded, Fact, RunEnded, RunStarted, evolve, fold
+from orchestrator.core.evolution import evolve, fold
+from orchestrator.core.facts import AttemptSent, AttemptSucceeded, Fact, RunEnded, RunStarted
 from orchestrator.core.model import Run, RunHead, RunStatus, TraceContext
 from orchestrator.store.port import Batch
 

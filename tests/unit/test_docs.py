@@ -87,7 +87,7 @@ def _plain_default(field: FieldInfo) -> str | None:
 def test_what_is_refused_is_listed() -> None:
     """The page names every field that this version refuses by its name."""
     listed = rows(section(WORKFLOWS, "Not supported by this version"))
-    places = {"Workflow": "workflow", "Trigger": "trigger", "Step": "step", "PoolTarget": "target"}
+    places = {"Workflow": "workflow", "Trigger": "trigger", "Step": "step", "Selector": "target"}
     for kind, refused in _NOT_YET.items():
         (cell,) = listed[places.get(kind, "compensate")]
         assert set(_WORDS.findall(cell)) == set(refused)

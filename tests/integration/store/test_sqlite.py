@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.facts import fold
+from orchestrator.core.evolution import fold
 from orchestrator.store.port import Batch, EpochLost, OutboxMessage
 from orchestrator.store.reader import SqliteReader
 from orchestrator.store.sqlite import READ, SqliteStore

@@ -2,7 +2,8 @@
 
 import pytest
 
-from orchestrator.core.facts import ResultIgnored, fold
+from orchestrator.core.evolution import fold
+from orchestrator.core.facts import ResultIgnored
 from orchestrator.core.inputs import (
     CancelRun,
     CommandExpired,

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.facts import Fact, ResultIgnored, RunEnded, RunStarted, fold
+from orchestrator.core.evolution import fold
+from orchestrator.core.facts import Fact, ResultIgnored, RunEnded, RunStarted
 from orchestrator.core.model import Run, RunHead, RunStatus
 from orchestrator.settings import Settings
 from orchestrator.store.port import HistoryEntry, Page, StoredFact

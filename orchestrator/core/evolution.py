@@ -1,0 +1,314 @@
+"""How each fact changes the state of a run.
+
+`evolve` is the only place where state changes. It decides nothing and cannot fail on a history that the
+machine wrote: `fold(head, facts)` is the stored state, always.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from orchestrator.core.facts import (
+    AttemptFailed,
+    AttemptSent,
+    AttemptStarted,
+    AttemptSucceeded,
+    BatchPaused,
+    CancelSent,
+    EventEmitted,
+    Fact,
+    FailureTolerated,
+    NeverSeen,
+    PivotPassed,
+    QuerySent,
+    ResultIgnored,
+    RetryHurried,
+    RunEnded,
+    RunGoingBack,
+    RunHeld,
+    RunMoved,
+    RunPaused,
+    RunQueued,
+    RunResumed,
+    RunStarted,
+    StepExpanded,
+    StepsReset,
+    TaskCancelled,
+    TaskDone,
+    TaskInDoubt,
+    TaskParked,
+    TaskResolved,
+    TaskSkipped,
+    TaskWaiting,
+)
+from orchestrator.core.model import Run, RunHead, StepStatus, Task
+from schemas.times import Micros
+
+__all__ = ["evolve", "fold"]
+
+Changes = dict[str, Any]
+"""Fields of a struct with their new values."""
+
+_NO_DOUBT: Final[Changes] = {"queries": 0, "denied": (), "lost": False}
+
+
+def fold(head: RunHead, facts: Iterable[Fact]) -> Run:
+    """The state that a history leads to."""
+    run = Run(head=head, steps={})
+    for fact in facts:
+        run = evolve(run, fact)
+    return run
+
+
+def evolve(run: Run, fact: Fact) -> Run:
+    """The state after one more fact."""
+    change = _OF_RUN.get(type(fact))
+    if change is not None:
+        return replace(run, seq=run.seq + 1, **change(run, fact))
+    tasks = run.steps[fact.step]  # type: ignore[union-attr] - every other fact is about a task
+    index: int = fact.host_index  # type: ignore[union-attr]
+    task = _OF_TASK[type(fact)](tasks[index], fact)
+    tasks = (*tasks[:index], task, *tasks[index + 1 :])
+    return replace(run, seq=run.seq + 1, steps={**run.steps, fact.step: tasks})  # type: ignore[union-attr]
+
+
+# facts about a run: the fields that change
+
+
+def _run_started(_: Run, fact: RunStarted) -> Changes:
+    steps = {step: fact.kept.get(step, (Task(),)) for step in fact.steps}
+    return {"steps": steps, "deadline": fact.deadline, "queued": False}
+
+
+def _step_expanded(run: Run, fact: StepExpanded) -> Changes:
+    if fact.hosts is not None:
+        tasks = tuple(Task(host=ref.name, labels=ref.labels, batch=ref.batch) for ref in fact.hosts)
+    else:
+        tasks = tuple(Task(item=item) for item in fact.items or ())
+    return {"steps": {**run.steps, fact.step: tasks}}
+
+
+def _batch_paused(run: Run, fact: BatchPaused) -> Changes:
+    tasks = tuple(
+        replace(task, due=fact.until) if task.batch == fact.batch + 1 else task
+        for task in run.steps[fact.step]
+    )
+    return {"steps": {**run.steps, fact.step: tasks}}
+
+
+def _going_back(_: Run, fact: RunGoingBack) -> Changes:
+    cancel = fact.failure.message if fact.cancelled_by else None
+    return {"failure": fact.failure, "cancel": cancel, "reason": fact.failure.message, "held": False}
+
+
+def _pivot_passed(run: Run, _: PivotPassed) -> Changes:
+    """What quiescing had put aside is taken up again."""
+    if not run.going_back:
+        return {"pivoted": True}
+    steps = {step: tuple(_taken_up(task) for task in tasks) for step, tasks in run.steps.items()}
+    return {"pivoted": True, "failure": None, "cancel": None, "reason": "", "steps": steps}
+
+
+def _taken_up(task: Task) -> Task:
+    if task.status is StepStatus.CANCELLED and not task.attempt:
+        return replace(task, status=StepStatus.PENDING, ended_at=None)
+    if task.status is StepStatus.CANCELLED:
+        return replace(task, status=StepStatus.FAILED)
+    return task
+
+
+def _steps_reset(run: Run, fact: StepsReset) -> Changes:
+    steps = {step: tuple(_anew(task) for task in run.steps[step]) for step in fact.steps}
+    return {"steps": {**run.steps, **steps}, "paused": False}
+
+
+def _anew(task: Task) -> Task:
+    """The task as if it had not been tried, but for its effect and the numbers of its attempts."""
+    return Task(
+        attempt=task.attempt,
+        granted=task.attempt,
+        agent=task.agent,
+        effect_agent=task.effect_agent,
+        target=task.target,
+        child=task.child,
+        effect=task.effect,
+        output=task.output if task.effect else None,
+        host=task.host,
+        labels=task.labels,
+        batch=task.batch,
+        item=task.item,
+    )
+
+
+def _run_moved(run: Run, fact: RunMoved) -> Changes:
+    return {"moved_to": fact.version, "steps": {step: run.steps.get(step, (Task(),)) for step in fact.steps}}
+
+
+def _run_ended(run: Run, fact: RunEnded) -> Changes:
+    reason = fact.reason or run.reason
+    ended = {"ended": fact.status, "ended_at": fact.at, "reason": reason}
+    return {**ended, "output": fact.output, "queued": False, "paused": False, "held": False}
+
+
+_OF_RUN: Final[dict[type, Callable[[Run, Any], Changes]]] = {
+    RunQueued: lambda _, fact: {"queued": True, "reason": f"waits for room in group {fact.group}"},
+    RunStarted: _run_started,
+    StepExpanded: _step_expanded,
+    BatchPaused: _batch_paused,
+    RunGoingBack: _going_back,
+    PivotPassed: _pivot_passed,
+    RunPaused: lambda _, fact: {"paused": True},  # noqa: ARG005 - as every change
+    RunResumed: lambda _, fact: {"paused": False},  # noqa: ARG005
+    StepsReset: _steps_reset,
+    RunMoved: _run_moved,
+    RunHeld: lambda _, fact: {"held": True, "output": fact.output},
+    ResultIgnored: lambda run, _: {"ignored": run.ignored + 1},
+    RunEnded: _run_ended,
+}
+
+
+# facts about a task
+
+
+def _attempt_started(task: Task, fact: AttemptStarted) -> Task:
+    status = StepStatus.COMPENSATING if task.undoing else StepStatus.RUNNING
+    agent = task.agent if task.undoing else fact.agent
+    return replace(task, status=status, agent=agent, due=fact.due, taken_at=fact.at, **_NO_DOUBT)
+
+
+def _attempt_succeeded(task: Task, fact: AttemptSucceeded) -> Task:
+    if task.undoing:
+        return _settled(task, StepStatus.COMPENSATED, fact.at)
+    agent = fact.agent or task.agent
+    task = replace(task, output=fact.output, agent=agent, effect=True, effect_agent=agent, error=None)
+    return _settled(task, StepStatus.SUCCEEDED, fact.at)
+
+
+def _in_doubt(task: Task, fact: TaskInDoubt) -> Task:
+    return replace(task, status=StepStatus.IN_DOUBT, due=None, lost=task.lost or fact.lost)
+
+
+def _query_sent(task: Task, fact: QuerySent) -> Task:
+    return replace(task, queries=task.queries + 1, due=fact.due)
+
+
+def _waiting(task: Task, fact: TaskWaiting) -> Task:
+    if fact.undo:
+        status, began = StepStatus.COMPENSATING, {"undo_attempt": fact.attempt, "undoing": True}
+        began["undo_started_at"] = task.undo_started_at or fact.at
+    else:
+        status, began = StepStatus.RUNNING, {"attempt": fact.attempt, "child": fact.wait.child}
+        began["started_at"] = task.started_at or fact.at
+    return replace(task, status=status, wait=fact.wait, due=fact.due, cancel_sent=False, **began)
+
+
+def _done(task: Task, fact: TaskDone) -> Task:
+    if fact.undo:
+        return _settled(task, StepStatus.COMPENSATED, fact.at)
+    started = task.started_at or fact.at
+    task = replace(task, output=fact.output, effect=True, error=None, started_at=started)
+    return _settled(task, StepStatus.SUCCEEDED, fact.at)
+
+
+def _sent(task: Task, fact: AttemptSent) -> Task:
+    if fact.undo:
+        return replace(
+            task,
+            status=StepStatus.COMPENSATING,
+            undoing=True,
+            undo_attempt=fact.attempt,
+            command_id=fact.command_id,
+            target=fact.target,
+            due=fact.due,
+            undo_started_at=task.undo_started_at or fact.at,
+            granted=task.granted if task.undoing else 0,
+            cancel_sent=False,
+            taken_at=None,
+            instance=fact.instance,
+            **_NO_DOUBT,
+        )
+    return replace(
+        task,
+        status=StepStatus.RUNNING,
+        attempt=fact.attempt,
+        command_id=fact.command_id,
+        target=fact.target,
+        due=fact.due,
+        started_at=task.started_at or fact.at,
+        agent="",
+        cancel_sent=False,
+        taken_at=None,
+        instance=fact.instance,
+        **_NO_DOUBT,
+    )
+
+
+def _failed(task: Task, fact: AttemptFailed) -> Task:
+    if fact.undo:
+        task = replace(task, undoing=True, undo_error=fact.error)
+        waiting = StepStatus.COMPENSATING
+    else:
+        agent = fact.agent or task.agent
+        task = replace(task, error=fact.error, agent=agent)
+        if fact.effect:
+            task = replace(task, effect=True, effect_agent=agent)
+        waiting = StepStatus.RUNNING
+    if fact.status == "not_sent":
+        task = _counted(task, fact.undo)
+    if fact.retry_at is not None:
+        return replace(task, status=waiting, command_id="", wait=None, due=fact.retry_at, **_NO_DOUBT)
+    return _settled(task, fact.outcome, fact.at)
+
+
+def _counted(task: Task, undo: bool) -> Task:  # noqa: FBT001 - a private helper with one caller
+    """An attempt that could not even be sent counts as every other."""
+    if undo:
+        return replace(task, undo_attempt=task.undo_attempt + 1)
+    return replace(task, attempt=task.attempt + 1)
+
+
+def _resolved(task: Task, fact: TaskResolved) -> Task:
+    match fact.decision, task.undoing:
+        case "retry", undoing:
+            status = StepStatus.COMPENSATING if undoing else StepStatus.RUNNING
+            granted = task.undo_attempt if undoing else task.attempt
+            task = replace(task, parked=False, **_NO_DOUBT)
+            return replace(task, status=status, command_id="", wait=None, due=fact.at, granted=granted)
+        case "done", True:
+            return _settled(task, StepStatus.COMPENSATED, fact.at)
+        case "done", False:
+            agent = task.agent or task.effect_agent
+            task = replace(task, output=fact.output, effect=True, effect_agent=agent, error=None)
+            return _settled(task, StepStatus.SUCCEEDED, fact.at)
+        case _, True:
+            return _settled(replace(task, given_up=True), StepStatus.COMPENSATION_FAILED, fact.at)
+        case _:
+            return _settled(replace(task, effect=False), StepStatus.SKIPPED, fact.at)
+
+
+def _settled(task: Task, status: StepStatus, at: Micros) -> Task:
+    """The task with nothing outstanding and nothing due."""
+    task = replace(task, status=status, command_id="", wait=None, due=None, parked=False, **_NO_DOUBT)
+    return replace(task, undo_ended_at=at) if task.undoing else replace(task, ended_at=at)
+
+
+_OF_TASK: Final[dict[type, Callable[[Task, Any], Task]]] = {
+    TaskSkipped: lambda task, fact: _settled(task, StepStatus.SKIPPED, fact.at),
+    AttemptSent: _sent,
+    AttemptStarted: _attempt_started,
+    AttemptSucceeded: _attempt_succeeded,
+    AttemptFailed: _failed,
+    TaskInDoubt: _in_doubt,
+    QuerySent: _query_sent,
+    NeverSeen: lambda task, fact: replace(task, denied=(*task.denied, fact.agent)),
+    TaskWaiting: _waiting,
+    TaskDone: _done,
+    EventEmitted: lambda task, fact: replace(task, attempt=fact.attempt),
+    TaskParked: lambda task, _: replace(task, parked=True),
+    FailureTolerated: lambda task, _: replace(task, tolerated=True),
+    CancelSent: lambda task, _: replace(task, cancel_sent=True),
+    TaskCancelled: lambda task, fact: _settled(task, StepStatus.CANCELLED, fact.at),
+    RetryHurried: lambda task, fact: replace(task, due=fact.at),
+    TaskResolved: _resolved,
+}
