@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
@@ -39,6 +40,11 @@ class _Stored:
     message: Message = field(compare=False)
     expires_at: float | None = field(compare=False)
     returns: int = field(default=0, compare=False)
+
+    def headers(self) -> dict[str, Any]:
+        """The message's headers, and how often it was delivered in vain."""
+        count = {"x-delivery-count": self.returns} if self.returns else {}
+        return {**self.message.headers, **count}
 
 
 @dataclass(eq=False, slots=True)
@@ -194,7 +200,16 @@ class _Queue:
             "x-first-death-queue": self.name,
             "x-first-death-exchange": message.exchange,
         }
-        headers = {**first, **message.headers}
+        death = {
+            "reason": reason,
+            "queue": self.name,
+            "exchange": message.exchange,
+            "routing-keys": [message.routing_key],
+            "time": datetime.fromtimestamp(self._broker.clock(), UTC),
+            "count": 1,
+        }
+        headers = {**first, **stored.headers()}
+        headers["x-death"] = [death, *headers.get("x-death", ())]
         self._broker.route(replace(message, exchange=exchange, headers=headers, expiration=None))
 
 
@@ -283,7 +298,7 @@ class MemoryBus:
             one.queue.put_back(one.stored)
             if one.consumer is not None:
                 one.consumer.held -= 1
-        for queue in {one.queue for one in held}:
+        for queue in dict.fromkeys(one.queue for one in held):
             queue.serve()
 
     async def publish(self, messages: Sequence[Message]) -> list[PublishOutcome]:
@@ -312,7 +327,7 @@ class MemoryBus:
 
     async def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge; deliveries of a lost connection are passed over."""
-        for queue in {held.queue for held in self._settle(deliveries)}:
+        for queue in dict.fromkeys(held.queue for held in self._settle(deliveries)):
             queue.serve()
 
     async def peek(self, queue: str, limit: int) -> list[Delivery]:
@@ -332,7 +347,7 @@ class MemoryBus:
         settled = self._settle(deliveries)
         for held in settled:
             held.queue.put_back(held.stored)
-        for queue in {held.queue for held in settled}:
+        for queue in dict.fromkeys(held.queue for held in settled):
             queue.serve()
 
     def _settle(self, deliveries: Iterable[Delivery]) -> list[_Held]:
@@ -357,7 +372,7 @@ class MemoryBus:
             exchange=message.exchange,
             routing_key=message.routing_key,
             body=message.body,
-            headers=message.headers,
+            headers=held.stored.headers(),
             content_type=message.content_type,
             redelivered=held.stored.returns > 0,
             handle=held,
