@@ -7,7 +7,7 @@ from typing import Final
 
 from cyclopts import App, CycloptsError
 
-from orchestrator.cli import lists, processes, runs, workflows
+from orchestrator.cli import graph, lists, processes, runs, workflows
 from orchestrator.cli.output import say_error
 from orchestrator.cli.remote import UsageError
 from schemas.errors import BatonError, InternalError, Unreachable
@@ -64,6 +64,7 @@ def _app() -> App:
         processes.up,
         processes.coordinator,
         workflows.check,
+        graph.graph,
         workflows.apply,
         runs.emit,
         runs.start,
