@@ -15,6 +15,7 @@ import msgspec
 from schemas.asyncapi import asyncapi_document
 from schemas.events import EXTENSION_PATTERN, MAX_ATTRIBUTE, OPTIONAL, REQUIRED
 from schemas.messages import Command, Presence, Result
+from schemas.scenario import ScenarioFile
 from schemas.workflow import Workflow
 
 __all__ = ["differences", "main", "rendered"]
@@ -30,6 +31,7 @@ def rendered() -> dict[str, str]:
         "event": _event_schema(),
         "presence": _struct_schema(Presence),
         "result": _struct_schema(Result),
+        "scenario": _struct_schema(ScenarioFile),
         "workflow": _struct_schema(Workflow),
     }
     files = {

@@ -14,7 +14,7 @@ from schemas.generate import differences, main, rendered
 from schemas.names import Topology
 
 ROOT = Path(schemas.__file__).parent
-NAMES = ("command", "event", "presence", "result", "workflow")
+NAMES = ("command", "event", "presence", "result", "scenario", "workflow")
 OFFICIAL = json.loads((Path(__file__).parents[2] / "data" / "asyncapi-3.0.0.schema.json").read_text())
 
 

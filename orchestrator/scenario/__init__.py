@@ -1,0 +1,1 @@
+"""Scenarios: workflows played with simulated agents in virtual time, on the coordinator's own code."""

@@ -1,0 +1,221 @@
+"""Plays one scenario: the coordinator's own code decides, agents are simulated, time is virtual.
+
+What happens is handled one thing after another, each as a batch of its own: decided, committed to memory, and
+only then sent out.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from orchestrator.core.definition import Definition
+from orchestrator.core.inputs import Wake
+from orchestrator.core.model import Run
+from orchestrator.definitions import Definitions
+from orchestrator.handlers import handle
+from orchestrator.intake import (
+    ApplyDefinition,
+    CommandExpiredOnBus,
+    Content,
+    EventReceived,
+    InputForRun,
+    OutboxDone,
+    PresenceReceived,
+    ResultArrived,
+)
+from orchestrator.scenario.agents import Agents, Parcel
+from orchestrator.scenario.clock import Clock
+from orchestrator.scenario.log import Change, Entry, Log, SentCommand
+from orchestrator.scenario.memory import Memory
+from orchestrator.scenario.names import RunNames, name_of
+from orchestrator.scenario.script import Script
+from orchestrator.settings import Settings
+from orchestrator.store.port import OutboxMessage, Store
+from orchestrator.timers import Timers
+from orchestrator.work import Work, match_event
+from schemas.codec import decode
+from schemas.events import Event, read_event
+from schemas.messages import Command, CommandKind, Presence, Result
+from schemas.names import Topology
+from schemas.scenario import AgentSpec
+from schemas.times import Micros
+
+__all__ = ["Engine"]
+
+_MAX_HANDLED: Final = 200_000
+_EPOCH: Final = 1
+
+
+class Engine:
+    """One scenario under way."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, script: Script, declared: dict[str, AgentSpec] | None
+    ) -> None:
+        self.clock = clock
+        self.memory = Memory()
+        self.log = Log()
+        self.names = RunNames()
+        self.watch: Callable[[SentCommand | Change], None] = lambda _: None
+        """Is told of every command sent and every change of a status."""
+        self._settings = settings
+        self._topology = Topology()
+        self._definitions = Definitions(cast(Store, self.memory))
+        self._timers = Timers()
+        self.agents = Agents(clock, script, self, declared)
+
+    # what can happen
+
+    def apply(self, definition: Definition) -> None:
+        """A workflow document is applied."""
+        self.handle(ApplyDefinition(definition))
+
+    def begin(self) -> None:
+        """The agents announce themselves."""
+        self.agents.announce_all()
+
+    def event(self, event: Event) -> None:
+        """A business event arrives."""
+        record = self.handle(EventReceived(event))
+        self.log.inbox.append(record.outcome)
+        self.note("event", "", f"{event.type} {event.id}: {record.outcome}")
+
+    def say(self, result: Result) -> None:
+        """A result arrives."""
+        run = self.memory.runs.get(result.run_id)
+        name = self.names.of(result.run_id)
+        index = f"[{result.host_index}]" if result.host_index else ""
+        error = f" {result.error.code}" if result.error is not None else ""
+        undo = "undo " if result.command_id.endswith(f"/{CommandKind.COMPENSATE}") else ""
+        text = f"{undo}{result.step}{index} {result.status}{error}, says {result.agent}"
+        ignored = 0 if run is None else run.ignored
+        self.log.handled += 1
+        if result.status.is_final:
+            self.log.answer(result.command_id)
+        place = len(self.log.entries)
+        self.handle(ResultArrived(result, 0))
+        now = self.memory.runs.get(result.run_id)
+        if now is None or now.ignored > ignored:
+            text += " (ignored)"
+        self.log.entries.insert(place, Entry(self.clock.elapsed, "result", name, text))
+
+    def announce(self, presence: Presence) -> None:
+        """An agent announces itself."""
+        self.handle(PresenceReceived(presence))
+
+    def returned(self, command: Command) -> None:
+        """No queue takes a command."""
+        self.note("note", self.names.of(command.run_id), f"{command.step}: no queue takes the command")
+        self.handle(OutboxDone(sent=[], returned=[command]))
+
+    def expired(self, command: Command) -> None:
+        """A command lay in its queue for too long."""
+        self.note(
+            "note", self.names.of(command.run_id), f"{command.step}: the command expired, nobody took it"
+        )
+        self.log.handled += 1
+        self.log.answer(command.id)
+        self.handle(CommandExpiredOnBus(command))
+
+    # time
+
+    def play(self, until: Micros) -> bool:
+        """Let everything happen up to `until` (since the beginning); False if it never comes to rest."""
+        limit = self.clock.beginning + until
+        for _ in range(_MAX_HANDLED):
+            events, timers = self.clock.next_at(), self._timers.next_at()
+            if events is not None and (timers is None or events <= timers):
+                if events > limit:
+                    break
+                self.clock.happen()
+            elif timers is not None and timers <= limit:
+                self.clock.advance(timers)
+                self._wake(timers)
+            else:
+                break
+        else:
+            return False
+        return True
+
+    def _wake(self, at: Micros) -> None:
+        for run_id in self._timers.due(at):
+            before = self.memory.runs[run_id]
+            self.handle(InputForRun(run_id, Wake()))
+            if (
+                self.memory.runs[run_id] is before
+            ):  # as the coordinator: what moved nothing must not come at once
+                self._timers.set(run_id, at + 1_000_000)
+
+    # one item
+
+    def handle(self, content: Content) -> Any:
+        """Let `content` happen: decide, commit, send; returns what its sender is answered, or raises it."""
+        self.log.handled += 1
+        work = Work(
+            self._settings,
+            self._topology,
+            self.clock,
+            _EPOCH,
+            self.memory.next_outbox_id,
+            self._definitions,
+            self.memory.load(content),
+        )
+        wants = []
+        if isinstance(content, EventReceived) and not self.memory.seen(content):
+            wants = match_event(content.event, self._definitions.current)
+        answer = handle(work, content, wants)
+        before = {run_id: self.memory.runs.get(run_id) for run_id in work.batch.changed}
+        for run in work.batch.started:
+            self.names.add(run.head)
+        self.memory.commit(work.batch)
+        for definition in work.applied:
+            self._definitions.make_current(definition)
+        for run_id, run in work.batch.changed.items():
+            self._timers.set(run_id, run.wake_at)
+            self._note_changes(before[run_id], run)
+        for message in work.batch.outbox:
+            self._send(message)
+        return answer
+
+    def _send(self, message: OutboxMessage) -> None:
+        if message.exchange == self._topology.commands:
+            self._command(decode(message.body, Command), message.routing_key)
+        elif message.exchange == self._topology.events:
+            event = read_event(message.body, message.content_type, message.headers)
+            self.log.emitted.append((self.clock.elapsed, event))
+            self.note("emit", "", event.type)
+            self.clock.after(0, lambda: self.event(event))
+
+    def _command(self, command: Command, routing_key: str) -> None:
+        target = routing_key.partition(".")[2]
+        name = name_of(command)
+        runs = self.names.all_of(command.run_id)
+        sent = SentCommand(self.clock.elapsed, self.log.handled, name, (target,), runs, command)
+        self.log.commands.append(sent)
+        self.note("command", runs[0], sent.text(with_run=False))
+        self.watch(sent)
+        self.agents.deliver(Parcel(command, name, runs, routing_key))
+
+    # what is noted
+
+    def note(self, kind: str, run: str, text: str) -> None:
+        """A line of the timeline."""
+        self.log.entries.append(Entry(self.clock.elapsed, kind, run, text))
+
+    def _note_changes(self, before: Run | None, run: Run) -> None:
+        runs = self.names.all_of(run.head.id)
+        if before is None:
+            key = f" key {run.head.key}" if run.head.key else ""
+            self.note("start", runs[0], f"{run.head.workflow}{key}")
+        for step, tasks in run.steps.items():
+            old = () if before is None else before.steps.get(step, ())
+            for index, task in enumerate(tasks):
+                if index < len(old) and old[index].status is task.status:
+                    continue
+                if index >= len(old) and task.status == "pending":
+                    continue
+                self.note("step", runs[0], f"{step}{f'[{index}]' if len(tasks) > 1 else ''} {task.status}")
+                self.watch(Change(runs, step, index, str(task.status)))
+        if before is None or before.status is not run.status:
+            reason = f": {run.reason}" if run.reason else ""
+            self.note("run", runs[0], f"{run.status}{reason}")
+            self.watch(Change(runs, "", 0, str(run.status)))

@@ -1,0 +1,62 @@
+"""What runs and commands are called in a scenario."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from orchestrator.core.model import RunHead
+from orchestrator.scenario.naming import CommandName
+from schemas.messages import Command, CommandKind
+
+__all__ = ["RunNames", "name_of"]
+
+_VERBS: Final = {CommandKind.QUERY: "query", CommandKind.CANCEL: "cancel"}
+
+
+class RunNames:
+    """A run is called by its workflow (`order`, the second `order~2`), a child by its step (`order/pay`)."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._workflows: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
+
+    def add(self, head: RunHead) -> None:
+        """A run has started."""
+        base, count = head.workflow, 1
+        name = base
+        while name in self._ids:
+            count += 1
+            name = f"{base}~{count}"
+        self._names[head.id] = name
+        self._ids[name] = head.id
+        self._workflows[head.id] = head.workflow
+
+    def of(self, run_id: str) -> str:
+        """A run's name; of an unknown run its id."""
+        return self._names.get(run_id, run_id)
+
+    def all_of(self, run_id: str) -> tuple[str, ...]:
+        """Every name that a scenario may use for the run: its own first, then its workflow's."""
+        return self.of(run_id), self._workflows.get(run_id, "")
+
+    def id_of(self, name: str | None) -> str | None:
+        """The run of this name; None stands for the first run."""
+        if name is None:
+            return next(iter(self._names), None)
+        return self._ids.get(name)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        """Every name with its run's id, in the order of their starts."""
+        return iter(self._ids.items())
+
+
+def name_of(command: Command) -> CommandName:
+    """The full name of a command, but for its agent and run."""
+    about = str(command.args.get("command_id", "")) if command.kind in _VERBS else command.id
+    return CommandName(
+        verb=_VERBS.get(command.kind, "do"),
+        undo=about.endswith(f"/{CommandKind.COMPENSATE}"),
+        step=command.step,
+        index=command.host_index,
+        attempt=command.attempt,
+    )

@@ -1,0 +1,49 @@
+"""Scenario files, found and played: what `baton test` and the tests of the published suite both do."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from orchestrator.document.diagnostics import InvalidDocument
+from orchestrator.scenario.reading import Case, read_scenarios
+from schemas.errors import InvalidInput
+
+__all__ = ["FileOfCases", "find_files", "read_all"]
+
+FileOfCases = tuple[Path, list[Case]]
+
+
+def find_files(paths: Iterable[Path]) -> list[Path]:
+    """The files themselves, and of a directory every `*.yaml` below it, by name."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.rglob("*.yaml"))
+            if not inside:
+                raise InvalidInput(
+                    f"there is no *.yaml below {path}", code="usage", hint="name a scenario file"
+                )
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def read_all(paths: Iterable[Path], pattern: str = "") -> list[FileOfCases]:
+    """The scenarios in these files whose `file: name` contains `pattern`, whatever its case.
+
+    Everything wrong with all files is in one `InvalidDocument`; a file that cannot be read raises `OSError`.
+    """
+    read: list[FileOfCases] = []
+    wrong = []
+    for path in paths:
+        try:
+            cases = read_scenarios(path)
+        except InvalidDocument as error:
+            wrong += error.diagnostics
+            continue
+        wanted = [case for case in cases if pattern.lower() in f"{path}: {case.name}".lower()]
+        if wanted:
+            read.append((path, wanted))
+    if wrong:
+        raise InvalidDocument(wrong)
+    return read
