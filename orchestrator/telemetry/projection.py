@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from msgspec.structs import replace
 
+from orchestrator.core.evolution import evolve
 from orchestrator.core.facts import (
     AttemptFailed,
     AttemptSent,
@@ -26,7 +27,6 @@ from orchestrator.core.facts import (
     RunStarted,
     TaskInDoubt,
     TaskResolved,
-    evolve,
 )
 from orchestrator.core.model import Run, RunHead, RunStatus, StepStatus, Task
 from schemas.names import Topology
