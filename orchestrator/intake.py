@@ -21,6 +21,7 @@ __all__ = [
     "OutboxDone",
     "PresenceReceived",
     "ResultArrived",
+    "RetryRun",
     "StartRun",
     "TelemetryDone",
     "read_delivery",
@@ -75,6 +76,20 @@ class InputForRun(Struct, frozen=True):
     given: Input
 
 
+class RetryRun(Struct, frozen=True):
+    """Somebody wants a step of a run, and what depends on it, done again; answered with the run's id.
+
+    A run that has ended stays as it is, and a new one goes on from its results: of the same version, or of
+    the `current` one.
+    """
+
+    run_id: str
+    step: str
+    who: str
+    why: str = ""
+    current: bool = False
+
+
 class OutboxDone(Struct, frozen=True):
     """The publisher is done with these outbox messages; some commands found no queue, some were too late."""
 
@@ -97,6 +112,7 @@ Content = (
     | StartRun
     | ApplyDefinition
     | InputForRun
+    | RetryRun
     | OutboxDone
     | TelemetryDone
 )

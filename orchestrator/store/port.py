@@ -42,6 +42,7 @@ __all__ = [
     "Store",
     "StoredDefinition",
     "StoredFact",
+    "VersionSummary",
 ]
 
 T = TypeVar("T")
@@ -69,6 +70,18 @@ class StoredDefinition(Struct, frozen=True):
     version: str
     document: bytes
     at: Micros
+
+
+class VersionSummary(Struct, frozen=True):
+    """A version of a workflow: when it was first applied, and how many live runs started with it.
+
+    `current`: new runs take it.
+    """
+
+    version: str
+    at: Micros
+    current: bool
+    live_runs: int
 
 
 class InboxRecord(Struct, frozen=True, omit_defaults=True):
@@ -308,6 +321,9 @@ class Reader(Protocol):
 
     async def definition(self, workflow: str, version: str | None = None) -> StoredDefinition | None:
         """One workflow's document: the current one, or the one with this content hash."""
+
+    async def versions(self, workflow: str) -> list[VersionSummary]:
+        """Every version of a workflow that was ever applied, the latest first."""
 
     async def agents(self) -> list[AgentRecord]:
         """Every agent that ever announced itself, by name."""

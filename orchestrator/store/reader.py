@@ -19,6 +19,7 @@ from orchestrator.store.port import (
     RunFilter,
     RunSummary,
     StoredDefinition,
+    VersionSummary,
 )
 from orchestrator.store.sqlite import MIGRATIONS, READ
 from runtime.sqlite import ReadOnlyDatabase
@@ -78,6 +79,11 @@ class SqliteReader:
             self._all("current_definition", workflow) if version is None else self._all("definition", version)
         )
         return next((StoredDefinition(*row) for row in found if row[0] == workflow), None)
+
+    async def versions(self, workflow: str) -> list[VersionSummary]:
+        """See the port."""
+        found = await self._all("versions", workflow)
+        return [VersionSummary(version, at, bool(current), live) for version, at, current, live in found]
 
     async def agents(self) -> list[AgentRecord]:
         """See the port."""

@@ -43,6 +43,14 @@ WHERE workflow = ?;
 SELECT workflow, version, document, at FROM current_definitions JOIN definitions USING (workflow, version)
 ORDER BY workflow;
 
+-- name: versions
+SELECT version, at, version IS (SELECT version FROM current_definitions WHERE workflow = ?1), coalesce(live.runs, 0)
+FROM definitions LEFT JOIN (
+  SELECT version, count(*) AS runs FROM runs
+  WHERE workflow = ?1 AND status IN ('queued', 'running', 'paused', 'compensating', 'attention') GROUP BY version
+) AS live USING (version)
+WHERE workflow = ?1 ORDER BY at DESC, definitions.rowid DESC;
+
 -- name: agents
 SELECT presence, seen_at FROM agents ORDER BY name;
 

@@ -1,0 +1,54 @@
+"""Versions of workflows: by the beginning of their hash, compiled, and compared."""
+
+from typing import Final
+
+from orchestrator.core.compiler import compile_definition
+from orchestrator.core.definition import Definition
+from orchestrator.store.port import Reader, StoredDefinition
+from schemas.codec import decode
+from schemas.errors import InvalidInput, NotFound
+from schemas.workflow import Workflow
+
+__all__ = ["CURRENT", "compiled", "no_workflow", "version_of"]
+
+CURRENT: Final = "current"
+"""What stands for the version that new runs take."""
+
+
+async def version_of(reader: Reader, workflow: str, which: str = CURRENT) -> StoredDefinition:
+    """A version of a workflow: the `current` one, or by its hash or the beginning of it.
+
+    Raises `NotFound`, and `InvalidInput` when several begin so.
+    """
+    if which == CURRENT:
+        found = await reader.definition(workflow)
+        if found is None:
+            raise no_workflow(workflow)
+        return found
+    versions = await reader.versions(workflow)
+    if not versions:
+        raise no_workflow(workflow)
+    fitting = [one.version for one in versions if one.version.startswith(which.lower())] if which else []
+    if len(fitting) > 1:
+        raise InvalidInput(
+            f"{len(fitting)} versions of '{workflow}' begin with {which}", hint="give more of the hash"
+        )
+    stored = await reader.definition(workflow, fitting[0]) if fitting else None
+    if stored is None:
+        raise NotFound(
+            f"workflow '{workflow}' has no version {which}",
+            hint=f"baton workflows versions {workflow} lists them",
+        )
+    return stored
+
+
+def compiled(stored: StoredDefinition) -> Definition:
+    """A stored document, ready to run. Takes a while: not for the event loop."""
+    return compile_definition(decode(stored.document, Workflow))
+
+
+def no_workflow(name: str) -> NotFound:
+    """A name of no workflow."""
+    return NotFound(
+        f"there is no workflow '{name}'", hint="baton workflows list (GET /api/workflows) shows them"
+    )
