@@ -25,7 +25,7 @@ from schemas.workflow import MAX_EXPRESSION
 
 __all__ = ["Expression", "ExpressionError", "Fault"]
 
-Wanted = Literal["any", "bool", "text"]
+Wanted = Literal["any", "bool", "text", "list"]
 
 _ROOM: Final = MAX_DEPTH - 4
 """Deepest value an expression or a template may give: the message around it must stay within the limit."""
@@ -35,11 +35,14 @@ _WANTED_TYPES: Final[dict[Wanted, frozenset[str] | None]] = {
     "any": None,
     "bool": frozenset({"BOOL", "DYN"}),
     "text": frozenset({"STRING", "INT", "UINT", "DYN"}),
+    "list": frozenset({"LIST", "DYN"}),
 }
-_NOT_YET: Final = {
-    "secret": "secret() is not supported by this version",
-    "item": "'item' belongs to foreach, which is not supported by this version",
-    "host": "'host' belongs to targets with labels, which are not supported by this version",
+_ANY: Final = "item"
+"""The one name in a scope that may stand for any value; the others are maps."""
+_ELSEWHERE: Final = {
+    "item": ("'item' is known only in a step with foreach", "not in its own 'if' and 'foreach'"),
+    "host": ("'host' is known only in a step whose target has 'all'", "in with, output and compensate"),
+    "failure": ("'failure' is known only in compensate", "it tells why the run goes back"),
 }
 
 
@@ -82,7 +85,8 @@ class Expression:
         must be written out, so that it is known beforehand which steps are read.
         """
         if len(source) > MAX_EXPRESSION:
-            raise ExpressionError(Fault(f"the expression is longer than {MAX_EXPRESSION} characters"))
+            message = f"the expression is longer than {MAX_EXPRESSION} characters"
+            raise ExpressionError(Fault(message, "split it: give a step an output and use that"))
         try:
             program = _environment(scope).compile(source)
         except TypeError:
@@ -91,7 +95,7 @@ class Expression:
             raise ExpressionError(*_compile_faults(str(error), source, scope)) from None
         kind = str(program.return_type().name())
         accepted = _WANTED_TYPES[wanted]
-        if accepted is not None and kind not in accepted:
+        if accepted is not None and kind.partition("<")[0] not in accepted:
             raise ExpressionError(Fault(f"gives {_type_name(kind)}, not {wanted}", _WANTED_HINTS[wanted]))
         expression = cls(source, program, tokens(source), scope)
         hint = 'write steps.<id> or steps["<id>"], so that it is known which step must come first'
@@ -132,7 +136,7 @@ class Expression:
 
     def _variables(self, scope: Mapping[str, Any]) -> dict[str, Any]:
         """What the expression mentions, and no more."""
-        given = {name: scope[name] or {} for name in self._uses if name in scope}
+        given = {name: _variable(name, scope[name]) for name in self._uses if name in scope}
         if "steps" in given:
             steps = given["steps"]
             given["steps"] = {step: steps[step] for step in self.references if step in steps}
@@ -151,6 +155,7 @@ _WANTED_HINTS: Final[dict[Wanted, str]] = {
     "any": "",
     "bool": "compare with something: event.data.count > 3",
     "text": "turn it into text: string(event.data.order)",
+    "list": "give it a list: input.hosts",
 }
 
 
@@ -165,9 +170,14 @@ class _Unfit(Exception):
 
 @cache
 def _environment(scope: frozenset[str]) -> Any:
-    """The CEL environment in which the names in `scope` are maps from text to anything."""
+    """The CEL environment in which the names in `scope` are maps from text to anything, `item` anything."""
     kind = cel.Type.Map(cel.Type.STRING, cel.Type.DYN)
-    return cel.NewEnv(variables=dict.fromkeys(sorted(scope), kind))
+    return cel.NewEnv(variables={name: cel.Type.DYN if name == _ANY else kind for name in sorted(scope)})
+
+
+def _variable(name: str, value: Any) -> Any:
+    """What is handed over for a name: of a map that is None, an empty one."""
+    return {} if value is None and name != _ANY else value
 
 
 def _has_nul(value: Any) -> bool:
@@ -190,9 +200,7 @@ def _follow(path: tuple[str, ...], scope: Mapping[str, Any]) -> Any:
     """What CEL gives for `a.b.c`, without copying everything around it."""
     if path[0] not in scope:
         raise _Unfit(f"there is no '{path[0]}' here")
-    value = scope[path[0]]
-    if value is None:
-        value = {}
+    value = _variable(path[0], scope[path[0]])
     for key in path[1:]:
         if not isinstance(value, dict):
             raise _Unfit(f"{_json_name(value)} has no field '{key}'")
@@ -321,8 +329,10 @@ def _unknown_name(name: str, offset: int, source: str, scope: frozenset[str]) ->
         offset = max(source.rfind(root, 0, offset), 0)
     else:
         is_function = False
-    if root in _NOT_YET:
-        return Fault(_NOT_YET[root], offset=offset)
+    if root == "secret":
+        return Fault("secret() is not supported by this version", "let the agent know the secret", offset)
+    if root in _ELSEWHERE:
+        return Fault(*_ELSEWHERE[root], offset)
     if is_function:
         return Fault(f"unknown function '{root}'", offset=offset)
     step = re.search(r"\bsteps\.([A-Za-z][\w-]*-)$", source[:offset], re.ASCII)
