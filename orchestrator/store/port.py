@@ -242,11 +242,17 @@ class Store(Protocol):
 
 
 class RunFilter(Struct, frozen=True):
-    """Which runs to list; what is None or empty does not narrow."""
+    """Which runs to list; what is None or empty does not narrow.
+
+    `version` is the whole hash that the run started with, `since <= its start < until`.
+    """
 
     workflow: str | None = None
     statuses: Sequence[RunStatus] = ()
     key: str | None = None
+    version: str | None = None
+    since: Micros | None = None
+    until: Micros | None = None
 
 
 EVERY_RUN: Final = RunFilter()
@@ -307,6 +313,9 @@ class Reader(Protocol):
         self, which: RunFilter = EVERY_RUN, *, cursor: str | None = None, limit: int = 100
     ) -> Page[RunSummary]:
         """Runs without their payloads."""
+
+    async def count_runs(self, which: RunFilter = EVERY_RUN) -> list[tuple[str, RunStatus, int]]:
+        """How many runs there are of each workflow and status, as (workflow, status, number)."""
 
     async def run(self, run_id: str) -> Run | None:
         """One run in full."""

@@ -57,6 +57,10 @@ class SqliteReader:
         found = await self._db.read(lambda db: _list_runs(db, which, before, size + 1))
         return _page(found, size, _summary)
 
+    async def count_runs(self, which: RunFilter = EVERY_RUN) -> list[tuple[str, RunStatus, int]]:
+        """See the port."""
+        return await self._db.read(lambda db: _count_selected(db, which))
+
     async def run(self, run_id: str) -> Run | None:
         """See the port."""
         return next((rows.run_of(*row) for row in await self._all("run", run_id)), None)
@@ -115,21 +119,37 @@ def _list_runs(db: sqlite3.Connection, which: RunFilter, before: int, limit: int
     Several statuses are as many look-ups in the index, merged: each is quick however rare its status is.
     """
     statuses: Sequence[RunStatus] = tuple(dict.fromkeys(which.statuses))
+    narrow = {**_narrowing(which), "before": before, "limit": limit}
     if which.key:
-        wanted = "".join(f" {status} " for status in statuses)
-        return db.execute(
-            READ["runs_of_key"], (which.key, which.workflow or None, wanted, before, limit)
-        ).fetchall()
+        narrow["statuses"] = "".join(f" {status} " for status in statuses)
+        return db.execute(READ["runs_of_key"], narrow).fetchall()
     if not which.workflow and not statuses:
-        return db.execute(READ["runs"], (before, limit)).fetchall()
-    query, narrow = (
-        ("runs_of_workflow_status", (which.workflow,)) if which.workflow else ("runs_of_status", ())
-    )
+        return db.execute(READ["runs"], narrow).fetchall()
+    query = "runs_of_workflow_status" if which.workflow else "runs_of_status"
     parts = (
-        db.execute(READ[query], (*narrow, status, before, limit)).fetchall()
-        for status in statuses or RunStatus
+        db.execute(READ[query], {**narrow, "status": status}).fetchall() for status in statuses or RunStatus
     )
     return list(islice(merge(*parts, key=lambda row: -row[0]), limit))
+
+
+def _count_selected(db: sqlite3.Connection, which: RunFilter) -> list[tuple[str, RunStatus, int]]:
+    narrow = _narrowing(which)
+    return [
+        (workflow, status, number)
+        for status in dict.fromkeys(which.statuses or RunStatus)
+        for workflow, number in db.execute(READ["count_runs_of_status"], {**narrow, "status": status})
+    ]
+
+
+def _narrowing(which: RunFilter) -> dict[str, Any]:
+    """The values of a filter, by the names they have in the queries."""
+    return {
+        "workflow": which.workflow or None,
+        "key": which.key or None,
+        "version": which.version or None,
+        "since": which.since,
+        "until": which.until,
+    }
 
 
 def _summary(row: rows.Row) -> RunSummary:

@@ -64,23 +64,41 @@ SELECT id, run_id, seq, payload FROM history WHERE id > ? ORDER BY id LIMIT ?;
 SELECT seq, payload FROM history WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?;
 
 -- name: runs
+-- Here and below, what is null does not narrow.
 SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
-WHERE num < ? ORDER BY num DESC LIMIT ?;
+WHERE num < :before AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
+  AND (:version IS NULL OR version = :version)
+ORDER BY num DESC LIMIT :limit;
 
 -- name: runs_of_status
 SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
-WHERE status = ? AND num < ? ORDER BY num DESC LIMIT ?;
+WHERE status = :status AND num < :before
+  AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
+  AND (:version IS NULL OR version = :version)
+ORDER BY num DESC LIMIT :limit;
 
 -- name: runs_of_workflow_status
 SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
-WHERE workflow = ? AND status = ? AND num < ? ORDER BY num DESC LIMIT ?;
+WHERE workflow = :workflow AND status = :status AND num < :before
+  AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
+  AND (:version IS NULL OR version = :version)
+ORDER BY num DESC LIMIT :limit;
 
 -- name: runs_of_key
--- ?2 and ?3 narrow unless they are null or empty; ?3 is the wanted statuses, each between spaces.
+-- :statuses are the wanted ones, each between spaces; empty for all.
 SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
-WHERE key = ?1 AND key <> '' AND (?2 IS NULL OR workflow = ?2)
-  AND (?3 = '' OR instr(?3, ' ' || status || ' ') > 0) AND num < ?4
-ORDER BY num DESC LIMIT ?5;
+WHERE key = :key AND key <> '' AND (:workflow IS NULL OR workflow = :workflow)
+  AND (:statuses = '' OR instr(:statuses, ' ' || status || ' ') > 0) AND num < :before
+  AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
+  AND (:version IS NULL OR version = :version)
+ORDER BY num DESC LIMIT :limit;
+
+-- name: count_runs_of_status
+SELECT workflow, count(*) FROM runs
+WHERE status = :status AND (:workflow IS NULL OR workflow = :workflow) AND (:key IS NULL OR key = :key)
+  AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
+  AND (:version IS NULL OR version = :version)
+GROUP BY workflow ORDER BY workflow;
 
 -- name: inbox
 SELECT num, source, id, outcome, at, kind, type, reason, runs FROM inbox

@@ -1,5 +1,6 @@
 """What every reader must do beside a store, in the words of `orchestrator/store/port.py`."""
 
+from collections import Counter
 from itertools import count
 
 import pytest
@@ -15,6 +16,8 @@ from orchestrator.store.port import (
     RunFilter,
     RunSummary,
     Store,
+    StoredDefinition,
+    VersionSummary,
 )
 from schemas.errors import InvalidInput
 from tests.support.sagas import NOW, Saga
@@ -80,6 +83,12 @@ async def test_paging_through_10_000_runs_while_more_come(store: Store, reader: 
         RunFilter(key="k3", statuses=[RunStatus.RUNNING, RunStatus.FAILED]),
         RunFilter(key="nobody's"),
         RunFilter(workflow="nothing"),
+        RunFilter(since=NOW),
+        RunFilter(until=NOW),
+        RunFilter(workflow="other", since=NOW + 1),
+        RunFilter(key="k3", until=NOW + 1),
+        RunFilter(statuses=[RunStatus.RUNNING], version="v1"),
+        RunFilter(version="v2"),
     ],
 )
 @pytest.mark.parametrize("limit", [1, 7, 1_000])
@@ -94,8 +103,29 @@ async def test_filters(store: Store, reader: Reader, which: RunFilter, limit: in
         if (which.workflow is None or run.workflow == which.workflow)
         and (not which.statuses or run.status in which.statuses)
         and (which.key is None or run.key == which.key)
+        and (which.version is None or run.version == which.version)
+        and (which.since is None or run.created_at >= which.since)
+        and (which.until is None or run.created_at < which.until)
     ]
     assert await list_runs(reader, which, limit) == wanted
+    counted = Counter((run.workflow, run.status) for run in everything if run.id in set(wanted))
+    assert {(workflow, status): n for workflow, status, n in await reader.count_runs(which)} == counted
+
+
+async def test_versions(store: Store, reader: Reader) -> None:
+    """All versions of one workflow, the latest first: which is current, and how many live runs each has."""
+    batch = Batch(current={"release": "v1", "other": "x1"})
+    batch.definitions = [
+        StoredDefinition(workflow, version, b"{}", NOW + n)
+        for n, (workflow, version) in enumerate([("release", "v1"), ("other", "x1"), ("release", "v2")])
+    ]
+    await store.commit(batch)
+    await add_runs(store, 1, 5)
+    assert await reader.versions("release") == [
+        VersionSummary("v2", NOW + 2, current=False, live_runs=0),
+        VersionSummary("v1", NOW, current=True, live_runs=4),
+    ]
+    assert await reader.versions("nothing") == []
 
 
 async def test_a_summary_says_what_the_run_says(store: Store, reader: Reader) -> None:
