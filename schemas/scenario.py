@@ -38,9 +38,26 @@ __all__ = [
     "Start",
 ]
 
-OUTCOMES: Final = ("succeed", "fail", "reject", "hang", "lost", "silent", "never_taken", "no_queue")
-"""What can become of an attempt. `hang`: its agent kills it at its time limit. `lost`: its agent restarts in
-the middle and does not know. `silent`: its agent is never heard of again, whatever it is asked."""
+OUTCOMES: Final = (
+    "succeed",
+    "fail",
+    "reject",
+    "hang",
+    "lost",
+    "silent",
+    "never_taken",
+    "dropped",
+    "no_queue",
+)
+"""What can become of an attempt.
+
+- `hang`: its agent kills it at its time limit.
+- `lost`: its agent restarts in the middle, and does not know.
+- `silent`: its agent is never heard of again, whatever it is asked.
+- `never_taken`: it expires in its queue; so does whatever is asked about it.
+- `dropped`: it is lost on its way, and nobody knows of it.
+- `no_queue`: no queue takes it.
+"""
 
 ANSWERS: Final = ("running", "never_seen", "unknown", "finished", "silent")
 """What an agent can say when it is asked about a command; by default what is true."""
@@ -99,7 +116,7 @@ class Outcome(_Shape, frozen=True):
     code: Annotated[Text | None, _about("the error's code")] = None
     message: Annotated[str, _about("the error's message")] = ""
     retryable: Annotated[bool, _about("whether the error may be gone at another attempt")] = True
-    waits: Annotated[Duration | None, _about("how long the command lies in its queue")] = None
+    waits: Annotated[Duration | None, _about("how long the command waits at its agent for its turn")] = None
     takes: Annotated[Duration | None, _about("how long the action runs; absent: no time")] = None
     late: Annotated[Duration | None, _about("how long the result is on its way")] = None
     again: Annotated[Duration | None, _about("the result comes a second time, so long after the first")] = (
@@ -156,8 +173,8 @@ class ExpectedStep(_Shape, frozen=True):
     attempts: Annotated[int | None, _about("forward attempts of its one task")] = None
     undo_attempts: Annotated[int | None, _about("attempts to undo its one task")] = None
     output: Annotated[Any, _about("its output")] = msgspec.UNSET
-    error: Annotated[Text | None, _about("its error's code")] = None
-    undo_error: Annotated[Text | None, _about("the code of its undo's error")] = None
+    error: Annotated[str | None, _about("its error's code; empty: none")] = None
+    undo_error: Annotated[str | None, _about("the code of its undo's error")] = None
     tasks: Annotated[list[Text] | None, _about("the status of each task, in order")] = None
 
 
@@ -182,8 +199,8 @@ class ExpectedCommand(_Shape, frozen=True):
     at: Annotated[Duration | None, _about("when it is sent")] = None
     with_: Annotated[Any, _about("its arguments")] = field(default=msgspec.UNSET, name="with")
     any: Annotated[
-        list[CommandText | list[CommandText]] | None,
-        _about("commands, or lists of commands that keep their order, mixed in any way"),
+        list[CommandText | list[CommandText | list[CommandText]]] | None,
+        _about("commands, or lists that keep their order, mixed in any way; a list in one: side by side"),
     ] = None
 
 

@@ -79,8 +79,8 @@ class Agents:
         self._declared = declared
         self._specs: dict[str, AgentSpec] = dict(declared or {})
         self._journal: dict[tuple[str, str], _Entry] = {}
-        self._held: dict[str, Micros | None] = {}
-        """When a command that waits in its queue is taken; None: never."""
+        self._unreachable: set[str] = set()
+        """Commands that nobody takes from their queue, nor what comes behind them."""
         self._instances: dict[str, int] = {}
         self._down: dict[str, list[Callable[[], None]]] = {}
         """Agents that are down, with what they do first when they are up again."""
@@ -125,7 +125,7 @@ class Agents:
         for entry in self._of(name):
             if entry.killed:
                 entry.killed = False
-                self._lose(entry)
+                (self._begin if entry.started_at is None else self._lose)(entry)
         for begin in waiting:
             begin()
 
@@ -151,15 +151,12 @@ class Agents:
         if agent != target and agent not in self._specs:
             self._specs[agent] = AgentSpec(pools=[target])
             self._announce(agent)
-        wait = self._expiry(command) + 1 if outcome.do == "never_taken" else micros(outcome.waits)
-        if wait > self._expiry(command):
-            self._held[command.id] = None
+        wait = micros(outcome.waits)
+        if outcome.do == "never_taken" or wait > self._expiry(command):
+            self._unreachable.add(command.id)
             self._clock.after(self._expiry(command), lambda: self._broker.expired(command))
-            return
-        self._held[command.id] = self._clock.now() + wait
-        self._clock.after(
-            wait, lambda: self._reach(agent, command, lambda: self._take(agent, command, outcome))
-        )
+        elif outcome.do != "dropped":
+            self._reach(agent, command, lambda: self._take(agent, command, outcome))
 
     def _members(self, kind: str, target: str) -> tuple[str, ...]:
         """Who may take a command for this agent or pool."""
@@ -204,6 +201,16 @@ class Agents:
             return
         entry = _Entry(agent, command, outcome)
         self._journal[agent, command.id] = entry
+        if outcome.waits is None:
+            self._begin(entry)
+        else:
+            self._clock.after(micros(outcome.waits), lambda: self._begin(entry))
+
+    def _begin(self, entry: _Entry) -> None:
+        """It is the command's turn."""
+        outcome = entry.outcome
+        if entry.result is not None or entry.killed:
+            return
         if outcome.do == "reject":
             self._end(entry, ResultStatus.REJECTED)
             return
@@ -240,13 +247,11 @@ class Agents:
         """A query or a cancel: it waits behind the command it is about."""
         command = parcel.command
         about = str(command.args.get("command_id", ""))
-        held = self._held.get(about, 0)
-        if held is None:
+        if about in self._unreachable:
             self._clock.after(self._expiry(command), lambda: self._broker.expired(command))
             return
-        wait = max(0, held - self._clock.now())
         asked = self._asked if command.kind is CommandKind.QUERY else self._cancelled
-        self._clock.after(wait, lambda: self._reach(agent, command, lambda: asked(agent, about, command)))
+        self._reach(agent, command, lambda: asked(agent, about, command))
 
     def _asked(self, agent: str, about: str, command: Command) -> None:
         entry = self._known(agent, about, command)
@@ -259,7 +264,8 @@ class Agents:
         elif answer == "finished" and entry.result is not None:
             self._send(entry.result, replace(entry.outcome, late=None))
         elif answer == "running":
-            self._tell(entry, ResultStatus.STARTED)
+            begun = entry.started_at is not None
+            self._tell(entry, ResultStatus.STARTED if begun else ResultStatus.PROGRESS)
         elif answer in ("never_seen", "unknown"):
             self._tell(entry, ResultStatus(answer))
 

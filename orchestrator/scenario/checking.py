@@ -135,8 +135,9 @@ def _expected_command(path: Path, given: str | ExpectedCommand) -> Iterator[Prob
     if given.command is not None:
         yield from _command((*path, "command"), given.command)
     for place, one in enumerate(given.any or ()):
-        for text in one if isinstance(one, list) else [one]:
-            yield from _command((*path, "any", place), text)
+        for stage in one if isinstance(one, list) else [one]:
+            for text in stage if isinstance(stage, list) else [stage]:
+                yield from _command((*path, "any", place), text)
 
 
 def _run(path: Path, given: ExpectedRun) -> Iterator[Problem]:

@@ -15,6 +15,8 @@ from schemas.times import Micros, parse_duration
 __all__ = ["Row", "compare_commands"]
 
 Item = str | ExpectedCommand
+Group = tuple[int, ...]
+"""Names commands that are side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,11 @@ class _Wanted:
     name: CommandName
     at: Micros | None = None
     args: Any = UNSET
-    group: int | None = None
+    group: Group | None = None
+
+
+_Sequence = list[list[_Wanted]]
+"""Commands in order; those of one place come in any order."""
 
 
 def compare_commands(
@@ -71,16 +77,27 @@ def _in_sent_order(expected: Sequence[Item | list[Item]], sent: Sequence[SentCom
     return wanted
 
 
-def _sequences(element: Item | list[Item], number: int) -> list[list[_Wanted]]:
-    """What an element consists of: lists that keep their order, mixed in any way."""
+def _sequences(element: Item | list[Item], number: int) -> list[_Sequence]:
+    """What an element consists of: sequences that keep their order, mixed in any way."""
     if isinstance(element, list):
-        return [[_wanted(item, number)] for item in element]
+        return [[[_wanted(item, (number,))]] for item in element]
     if isinstance(element, ExpectedCommand) and element.any is not None:
-        return [[_wanted(text) for text in (one if isinstance(one, list) else [one])] for one in element.any]
-    return [[_wanted(element)]]
+        return [
+            [
+                _stage(one, (number, place, inner))
+                for inner, one in enumerate(row if isinstance(row, list) else [row])
+            ]
+            for place, row in enumerate(element.any)
+        ]
+    return [[[_wanted(element)]]]
 
 
-def _wanted(item: Item, group: int | None = None) -> _Wanted:
+def _stage(given: str | list[str], group: Group) -> list[_Wanted]:
+    """One place in a sequence: a command, or several side by side."""
+    return [_wanted(text, group) for text in given] if isinstance(given, list) else [_wanted(given)]
+
+
+def _wanted(item: Item, group: Group | None = None) -> _Wanted:
     if isinstance(item, str):
         return _Wanted(item, parse_command(item), group=group)
     text = item.command or ""
@@ -88,23 +105,28 @@ def _wanted(item: Item, group: int | None = None) -> _Wanted:
     return _Wanted(text, parse_command(text), at=at, args=item.with_, group=group)
 
 
-def _merge(
-    sequences: list[list[_Wanted]], sent: Sequence[SentCommand], place: int
-) -> tuple[list[_Wanted], int]:
+def _merge(sequences: list[_Sequence], sent: Sequence[SentCommand], place: int) -> tuple[list[_Wanted], int]:
     """The sequences as one, in the order of what was sent from `place` on; what was not sent comes last."""
-    left = [list(sequence) for sequence in sequences if sequence]
+    left = [[list(stage) for stage in sequence] for sequence in sequences]
     merged: list[_Wanted] = []
     after = place
     for index in range(place, len(sent)):
-        fitting = [sequence for sequence in left if sent[index].fits(sequence[0].name)]
+        fitting = [
+            (want.name.weight, number, want)
+            for number, sequence in enumerate(left)
+            for want in sequence[0]
+            if sent[index].fits(want.name)
+        ]
         if not left or (not fitting and len(sequences) == 1):
             break
         if fitting:
-            best = max(fitting, key=lambda sequence: sequence[0].name.weight)
-            merged.append(best.pop(0))
+            _, number, want = max(fitting, key=lambda one: one[0])
+            merged.append(want)
+            left[number][0].remove(want)
+            left = [[stage for stage in sequence if stage] for sequence in left]
             left = [sequence for sequence in left if sequence]
             after = index + 1
-    return merged + [want for sequence in left for want in sequence], after
+    return merged + [want for sequence in left for stage in sequence for want in stage], after
 
 
 # side by side
@@ -134,16 +156,16 @@ def _align(
     return pairs
 
 
-def _first_answers(pairs: Sequence[tuple[_Wanted | None, SentCommand | None]]) -> dict[int, int]:
+def _first_answers(pairs: Sequence[tuple[_Wanted | None, SentCommand | None]]) -> dict[Group, int]:
     """When the first command of each group was answered."""
-    first: dict[int, int] = {}
+    first: dict[Group, int] = {}
     for want, found in pairs:
         if want is not None and want.group is not None and found is not None and found.answered is not None:
             first[want.group] = min(found.answered, first.get(want.group, found.answered))
     return first
 
 
-def _fault(want: _Wanted, found: SentCommand, answered: dict[int, int]) -> str:
+def _fault(want: _Wanted, found: SentCommand, answered: dict[Group, int]) -> str:
     """What is wrong with a command that is otherwise the right one."""
     if want.group in answered and found.number >= answered[want.group]:
         return "sent only after another of these was answered"
