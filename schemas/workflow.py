@@ -56,6 +56,8 @@ StepId = Annotated[str, Meta(pattern=rf"^{_ID}$(?!\n)")]
 WorkflowName = Annotated[str, Meta(pattern=rf"^{_NAME}{{0,62}}$(?!\n)")]
 ActionName = Annotated[str, Meta(pattern=rf"^{_NAME}{{0,126}}$(?!\n)")]
 EventPattern = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*\*?|\*)$(?!\n)", max_length=255)]
+EventType = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$(?!\n)", max_length=255)]
+Share = Annotated[str, Meta(pattern=r"^(100|[1-9][0-9]?)%$(?!\n)")]
 Attempts = Annotated[int, Meta(ge=1, le=1000)]
 Backoff = Annotated[float, Meta(ge=1, le=100)]
 Priority = Annotated[int, Meta(ge=0, le=MAX_PRIORITY)]
@@ -84,9 +86,7 @@ class Rollout(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     """In which portions a step is done on every host that matches, and how many may fail."""
 
     batch: Annotated[
-        Annotated[int, Meta(ge=1, le=10_000)]
-        | Annotated[str, Meta(pattern=r"^(100|[1-9][0-9]?)%$(?!\n)")]
-        | None,
+        Annotated[int, Meta(ge=1, le=10_000)] | Share | None,
         _about("hosts at a time: a number, or a part such as 25%; absent: all"),
     ] = None
     pause: Annotated[Duration | None, _about("wait between batches, e.g. 5m")] = None
@@ -154,11 +154,7 @@ class Approve(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 class Emit(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Publish an event."""
 
-    type: Annotated[
-        str,
-        Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$(?!\n)", max_length=255),
-        _about("its CloudEvents type"),
-    ]
+    type: Annotated[EventType, _about("its CloudEvents type")]
     data: Annotated[Any, _about("its data (template)")] = None
     subject: Annotated[str, _about("its subject (template)")] = ""
 
