@@ -16,12 +16,21 @@ from schemas.asyncapi import asyncapi_document
 from schemas.events import EXTENSION_PATTERN, MAX_ATTRIBUTE, OPTIONAL, REQUIRED
 from schemas.messages import Command, Presence, Result
 from schemas.scenario import ScenarioFile
-from schemas.workflow import Workflow
+from schemas.workflow import STEP_KINDS, Workflow
 
 __all__ = ["differences", "main", "rendered"]
 
 HERE: Final = Path(__file__).parent
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_ALTERNATIVES: Final = {
+    "Step": {
+        "oneOf": [{"required": [kind]} for kind in STEP_KINDS],
+        "dependentRequired": {"action": ["target"], "max_parallel": ["foreach"], "rollout": ["target"]},
+    },
+    "Trigger": {"oneOf": [{"required": [name]} for name in ("event", "schedule")]},
+    "Selector": {"oneOf": [{"required": [name]} for name in ("pool", "labels")]},
+}
+"""What the structs of a workflow cannot say: which of their fields exclude and which need each other."""
 
 
 def rendered() -> dict[str, str]:
@@ -32,7 +41,7 @@ def rendered() -> dict[str, str]:
         "presence": _struct_schema(Presence),
         "result": _struct_schema(Result),
         "scenario": _struct_schema(ScenarioFile),
-        "workflow": _struct_schema(Workflow),
+        "workflow": _workflow_schema(),
     }
     files = {
         f"json/{name}.schema.json": _text(
@@ -93,6 +102,14 @@ def _struct_schema(kind: type) -> dict[str, Any]:
     definitions: dict[str, Any] = schema["$defs"]
     top = definitions.pop(kind.__name__)
     return {**top, "$defs": definitions} if definitions else top
+
+
+def _workflow_schema() -> dict[str, Any]:
+    """The document's schema, with what an editor can know of alternatives."""
+    schema = _struct_schema(Workflow)
+    for name, rules in _ALTERNATIVES.items():
+        schema["$defs"][name] |= rules
+    return schema
 
 
 def _event_schema() -> dict[str, Any]:

@@ -141,3 +141,32 @@ def test_asyncapi_says_what_the_coordinator_declares() -> None:
         bound = queues[binding.queue]["x-bound-to"]
         assert bound["exchange"] == binding.exchange
         assert bound["routingKey"].replace("{shard}", shard) == binding.key
+
+
+def document(**fields: Any) -> dict[str, Any]:
+    """A workflow document with one step of these fields."""
+    return {"workflow": "w", "steps": [{"id": "a", **fields}]}
+
+
+@pytest.mark.parametrize(
+    ("value", "good"),
+    [
+        (document(action="x", target="h"), True),
+        (document(sleep="5m"), True),
+        (document(approve={}), True),
+        (document(action="x", target={"labels": {"a": "b"}, "all": True}, rollout={"batch": "25%"}), True),
+        (document(), False),
+        (document(sleep="5m", emit={"type": "t"}), False),
+        (document(action="x"), False),
+        (document(sleep="5m", max_parallel=3), False),
+        (document(action="x", target={}), False),
+        (document(action="x", target={"pool": "p", "labels": {"a": "b"}}), False),
+        (document(sleep="5m") | {"triggers": [{"schedule": {"cron": "0 3 * * *"}}]}, True),
+        (document(sleep="5m") | {"triggers": [{"key": "event.id"}]}, False),
+        (document(sleep="5m") | {"triggers": [{"event": "e", "schedule": {"cron": "0 3 * * *"}}]}, False),
+    ],
+)
+def test_the_workflow_schema_knows_alternatives(value: Any, good: bool) -> None:  # noqa: FBT001
+    """An editor is told that a step is one thing, and which fields exclude or need each other."""
+    schema = generated("json/workflow.schema.json")
+    assert Draft202012Validator(schema).is_valid(value) is good
