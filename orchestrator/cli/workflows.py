@@ -19,17 +19,23 @@ Files = Annotated[list[Path], Parameter(negative="", help="workflow documents, Y
 
 def check(files: Files, /, *, json: Json = False) -> int:
     """Find everything that is wrong with workflow documents, without a coordinator."""
-    from orchestrator.document import InvalidDocument, read_workflow
+    from orchestrator.document import InvalidDocument, check_circles, read_workflow
 
     reports: list[dict[str, Any]] = []
+    documents = []
     for path, text in _read_all(files):
         report: dict[str, Any] = {"file": str(path), "workflow": None, "version": None, "diagnostics": []}
         try:
             definition = read_workflow(text, str(path))
             report |= {"workflow": definition.name, "version": definition.version}
+            documents.append((text, str(path), definition))
         except InvalidDocument as error:
             report["diagnostics"] = error.details
         reports.append(report)
+    for circle in check_circles(documents):
+        next(report for report in reports if report["file"] == circle.file)["diagnostics"].append(
+            circle.as_json()
+        )
     good = not any(report["diagnostics"] for report in reports)
     if json:
         show_json({"ok": good, "files": reports})

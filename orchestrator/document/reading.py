@@ -1,14 +1,15 @@
 """From the text of a workflow document to a definition, or to all that is wrong with it."""
 
+from collections.abc import Iterable
 from typing import Final
 
-from orchestrator.core.compiler import compile_definition
+from orchestrator.core.compiler import compile_definition, workflow_circles
 from orchestrator.core.definition import Definition, InvalidDefinition, Problem
 from orchestrator.document.diagnostics import Diagnostic, InvalidDocument
 from orchestrator.document.nodes import MAX_BYTES, Node, parse
 from orchestrator.document.shape import fit
 
-__all__ = ["check_text", "decode_text", "read_node", "read_workflow"]
+__all__ = ["check_circles", "check_text", "decode_text", "read_node", "read_workflow"]
 
 _MAX_DIAGNOSTICS: Final = 1_000
 
@@ -24,6 +25,29 @@ def read_workflow(text: str | bytes, name: str) -> Definition:
 def check_text(text: str | bytes, name: str) -> list[Diagnostic]:
     """Everything wrong with the document, in the order of the text; empty when there is nothing."""
     return _read(text, name)[1]
+
+
+def check_circles(documents: Iterable[tuple[str | bytes, str, Definition]]) -> list[Diagnostic]:
+    """Workflows that start each other without end, among good documents given as text, name and definition.
+
+    A circle is told of once, where its first workflow starts the next.
+    """
+    named = {definition.name: (text, name, definition) for text, name, definition in documents}
+    found = []
+    for circle in workflow_circles({name: definition for name, (_, _, definition) in named.items()}):
+        text, name, definition = named[circle[0]]
+        following = circle[1 % len(circle)]
+        index = next(step.index for step in definition.steps.values() if step.child == following)
+        names = " -> ".join((*circle, circle[0]))
+        message = f"workflows start each other in a circle: {names}"
+        problem = Problem(
+            ("steps", index, "workflow"), message, "it would never end; let one of them not start another"
+        )
+        decoded = decode_text(text, name)
+        root = None if isinstance(decoded, Diagnostic) else parse(decoded, name)[0]
+        if root is not None:
+            found.append(_located(problem, root, name))
+    return found
 
 
 def _read(text: str | bytes, name: str) -> tuple[Definition | None, list[Diagnostic]]:

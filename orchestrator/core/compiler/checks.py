@@ -12,7 +12,7 @@ from schemas.errors import InvalidInput
 from schemas.times import Micros, parse_duration
 from schemas.workflow import Selector, Step, Workflow
 
-__all__ = ["NOTHING", "Checks", "View", "fans_out", "near"]
+__all__ = ["NOTHING", "Checks", "View", "near", "on_all"]
 
 NOTHING: Final = Template.compile({}, frozenset())
 """The empty map; also stands for a template that did not compile."""
@@ -96,12 +96,18 @@ class Checks:
         if mention.field is None or mention.field in _STEP_FIELDS:
             return
         if mention.field not in known:
-            message = f"a step has no '{mention.field}', only {', '.join(known)}"
-            self.problem(path, message, near(mention.field, known), mention.field_offset)
-        elif not fans_out(step):
-            message = f"step '{step.id}' has no hosts: it is done once"
-            hint = "only a step with foreach, or a target with 'all', has them"
-            self.problem(path, message, hint, mention.field_offset)
+            message, hint = (
+                f"a step has no '{mention.field}', only {', '.join(known)}",
+                near(mention.field, known),
+            )
+        elif not on_all(step):
+            message = f"step '{step.id}' has no hosts"
+            hint = "only a step whose target has 'all' has them"
+        elif path[:2] == ("steps", self.ids[step.id]):
+            message, hint = "here the step is one host's", "read host.name, host.labels, host.output"
+        else:
+            return
+        self.problem(path, message, hint, mention.field_offset)
 
     # Durations
 
@@ -136,9 +142,9 @@ def _not_before(path: Path, steps: list[Step], mentioned: str) -> tuple[str, str
     return message, f"add '{mentioned}' to the needs of '{own}'"
 
 
-def fans_out(step: Step) -> bool:
-    """Whether the step has a task for each item of a list, or each host."""
-    return step.foreach is not None or (isinstance(step.target, Selector) and step.target.all)
+def on_all(step: Step) -> bool:
+    """Whether the step is done on every host that matches."""
+    return isinstance(step.target, Selector) and step.target.all
 
 
 def near(word: str, known: Iterable[str]) -> str:

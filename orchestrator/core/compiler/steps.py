@@ -4,7 +4,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from orchestrator.core.compiler.checks import NOTHING, Checks, View
+from orchestrator.core.compiler.checks import NOTHING, Checks, View, on_all
 from orchestrator.core.compiler.kinds import check_fields, kind_of, parts_of
 from orchestrator.core.compiler.order import Order
 from orchestrator.core.definition import Path, RetryPolicy, RolloutDef, StepDef, StepKind, Target, UndoDef
@@ -37,8 +37,7 @@ def compile_step(checks: Checks, document: Workflow, index: int, order: Order) -
     _check_own_name(checks, step, document.workflow, path)
     plain = View(STEP_SCOPE, order.upstream.get(step.id, frozenset(checks.ids)))
     inner = plain if step.foreach is None else plain.plus("item")
-    on_all = isinstance(step.target, Selector) and step.target.all
-    done = inner.plus("host") if on_all else inner
+    done = inner.plus("host") if on_all(step) else inner
     own = View(done.names, plain.steps | {step.id})
     forward = _FORWARD_IDEMPOTENT if step.idempotent else _FORWARD
     return StepDef(
@@ -62,7 +61,7 @@ def compile_step(checks: Checks, document: Workflow, index: int, order: Order) -
         target=_step_target(checks, step, kind, path, inner),
         foreach=checks.expression(step.foreach, (*path, "foreach"), plain, "list"),
         max_parallel=step.max_parallel,
-        rollout=_rollout(checks, step, path, on_all=on_all),
+        rollout=_rollout(checks, step, path),
         pivot=step.pivot,
         on_failure=step.on_failure,
         on_unknown=step.on_unknown,
@@ -141,10 +140,10 @@ def _named(checks: Checks, kind: Literal["agent", "pool"], name: str, path: Path
 # How often, how many at a time
 
 
-def _rollout(checks: Checks, step: Step, path: Path, *, on_all: bool) -> RolloutDef | None:
+def _rollout(checks: Checks, step: Step, path: Path) -> RolloutDef | None:
     """The portions of a fan-out over hosts, which has some even if the document does not say which."""
     rollout = step.rollout
-    if not on_all:
+    if not on_all(step):
         if rollout is not None:
             hint = "say which hosts: target: {labels: {role: web}, all: true}"
             checks.problem((*path, "rollout"), "'rollout' goes with a target with 'all'", hint)
