@@ -6,7 +6,7 @@ null in the middle of text is an error. `$${{` gives the text `${{`. Keys are ne
 expression gives is never looked at for expressions again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, Self
 
@@ -149,10 +149,12 @@ class _Compiler:
             return self._text(value, path)
         if isinstance(value, list):
             items = tuple(self.compile(item, (*path, i)) for i, item in enumerate(value))
-            return _Constant(value) if _all_constant(items) else _List(items)
+            constants = _constants(items)
+            return _List(items) if constants is None else _Constant(constants)
         if isinstance(value, dict):
             pairs = tuple((key, self._entry(key, item, path)) for key, item in value.items())
-            return _Constant(value) if _all_constant(plan for _, plan in pairs) else _Map(pairs)
+            constants = _constants(plan for _, plan in pairs)
+            return _Map(pairs) if constants is None else _Constant(dict(zip(value, constants, strict=True)))
         return _Constant(value)
 
     def _entry(self, key: str, item: Any, path: Path) -> _Plan:
@@ -204,5 +206,8 @@ def _moved(mention: Mention, offset: int) -> Mention:
     return Mention(mention.step, mention.offset + offset, mention.field, mention.field_offset + offset)
 
 
-def _all_constant(plans: Iterator[_Plan] | tuple[_Plan, ...]) -> bool:
-    return all(isinstance(plan, _Constant) for plan in plans)
+def _constants(plans: Iterable[_Plan]) -> list[Any] | None:
+    """What the plans give, if that is known already."""
+    found = list(plans)
+    values = [plan.value for plan in found if isinstance(plan, _Constant)]
+    return values if len(values) == len(found) else None
