@@ -150,11 +150,16 @@ class _Compiler:
         if isinstance(value, list):
             items = tuple(self.compile(item, (*path, i)) for i, item in enumerate(value))
             constants = _constants(items)
-            return _List(items) if constants is None else _Constant(constants)
+            return (
+                _List(items) if constants is None else _Constant(value if constants == value else constants)
+            )
         if isinstance(value, dict):
             pairs = tuple((key, self._entry(key, item, path)) for key, item in value.items())
-            constants = _constants(plan for _, plan in pairs)
-            return _Map(pairs) if constants is None else _Constant(dict(zip(value, constants, strict=True)))
+            values = _constants(plan for _, plan in pairs)
+            if values is None:
+                return _Map(pairs)
+            written = dict(zip(value, values, strict=True))
+            return _Constant(value if written == value else written)
         return _Constant(value)
 
     def _entry(self, key: str, item: Any, path: Path) -> _Plan:
