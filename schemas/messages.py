@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 
 from schemas.names import NAME_PATTERN
 from schemas.times import MAX_DURATION
+from schemas.workflow import DEFAULT_PRIORITY, MAX_PRIORITY
 
 __all__ = [
     "ActionInfo",
@@ -96,6 +97,7 @@ class Command(Struct, frozen=True, omit_defaults=True):
     args: dict[str, Any] = field(default_factory=dict)
     idempotent: bool = False
     dry_run: bool = False
+    priority: Annotated[int, Meta(ge=0, le=MAX_PRIORITY)] = DEFAULT_PRIORITY
 
 
 class Result(Struct, frozen=True, omit_defaults=True):
@@ -121,12 +123,18 @@ class Result(Struct, frozen=True, omit_defaults=True):
 
 
 class ActionInfo(Struct, frozen=True, omit_defaults=True):
-    """One action that an agent offers; `args` is the JSON Schema of its arguments."""
+    """One action that an agent offers; `args` is the JSON Schema of its arguments.
+
+    `undo`: likewise, of the function that a `compensate` of this action runs, where it has one of its own.
+    `probe`: whether it can find out what became of an attempt that was lost.
+    """
 
     name: str
     idempotent: bool = False
     description: str = ""
     args: dict[str, Any] = field(default_factory=dict)
+    undo: dict[str, Any] | None = None
+    probe: bool = False
 
 
 class Presence(Struct, frozen=True, omit_defaults=True):

@@ -302,6 +302,11 @@ class Definition:
         return self.document.workflow
 
     @property
+    def pivot(self) -> StepDef | None:
+        """The step past which there is no way back."""
+        return next((step for step in self.steps.values() if step.pivot), None)
+
+    @property
     def priority(self) -> int:
         """0 to 9; higher goes first."""
         return self.document.priority

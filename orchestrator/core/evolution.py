@@ -33,6 +33,7 @@ from orchestrator.core.facts import (
     RunResumed,
     RunStarted,
     StepExpanded,
+    StepsKept,
     StepsReset,
     TaskCancelled,
     TaskDone,
@@ -66,26 +67,28 @@ def evolve(run: Run, fact: Fact) -> Run:
     change = _OF_RUN.get(type(fact))
     if change is not None:
         return replace(run, seq=run.seq + 1, **change(run, fact))
-    tasks = run.steps[fact.step]  # type: ignore[union-attr] - every other fact is about a task
-    index: int = fact.host_index  # type: ignore[union-attr]
+    about: Any = fact  # every other fact is about a task
+    tasks, index = run.steps[about.step], about.host_index
     task = _OF_TASK[type(fact)](tasks[index], fact)
     tasks = (*tasks[:index], task, *tasks[index + 1 :])
-    return replace(run, seq=run.seq + 1, steps={**run.steps, fact.step: tasks})  # type: ignore[union-attr]
+    return replace(run, seq=run.seq + 1, steps={**run.steps, about.step: tasks})
 
 
 # facts about a run: the fields that change
 
 
-def _run_started(_: Run, fact: RunStarted) -> Changes:
-    steps = {step: fact.kept.get(step, (Task(),)) for step in fact.steps}
-    return {"steps": steps, "deadline": fact.deadline, "queued": False}
+def _run_started(run: Run, fact: RunStarted) -> Changes:
+    steps = {step: run.steps.get(step, (Task(),)) for step in fact.steps}
+    return {"steps": steps, "deadline": fact.deadline, "queued": False, "reason": ""}
 
 
 def _step_expanded(run: Run, fact: StepExpanded) -> Changes:
     if fact.hosts is not None:
-        tasks = tuple(Task(host=ref.name, labels=ref.labels, batch=ref.batch) for ref in fact.hosts)
+        tasks = tuple(
+            Task(part=True, host=ref.name, labels=ref.labels, batch=ref.batch) for ref in fact.hosts
+        )
     else:
-        tasks = tuple(Task(item=item) for item in fact.items or ())
+        tasks = tuple(Task(part=True, item=item) for item in fact.items or ())
     return {"steps": {**run.steps, fact.step: tasks}}
 
 
@@ -97,9 +100,16 @@ def _batch_paused(run: Run, fact: BatchPaused) -> Changes:
     return {"steps": {**run.steps, fact.step: tasks}}
 
 
-def _going_back(_: Run, fact: RunGoingBack) -> Changes:
+def _going_back(run: Run, fact: RunGoingBack) -> Changes:
+    """Whatever waited for a person has a known outcome: it failed."""
     cancel = fact.failure.message if fact.cancelled_by else None
-    return {"failure": fact.failure, "cancel": cancel, "reason": fact.failure.message, "held": False}
+    changes = {"failure": fact.failure, "cancel": cancel, "reason": fact.failure.message, "held": False}
+    if any(task.parked for tasks in run.steps.values() for task in tasks):
+        steps = {
+            step: tuple(replace(task, parked=False) for task in tasks) for step, tasks in run.steps.items()
+        }
+        return {**changes, "steps": steps}
+    return changes
 
 
 def _pivot_passed(run: Run, _: PivotPassed) -> Changes:
@@ -134,6 +144,7 @@ def _anew(task: Task) -> Task:
         child=task.child,
         effect=task.effect,
         output=task.output if task.effect else None,
+        part=task.part,
         host=task.host,
         labels=task.labels,
         batch=task.batch,
@@ -153,6 +164,7 @@ def _run_ended(run: Run, fact: RunEnded) -> Changes:
 
 _OF_RUN: Final[dict[type, Callable[[Run, Any], Changes]]] = {
     RunQueued: lambda _, fact: {"queued": True, "reason": f"waits for room in group {fact.group}"},
+    StepsKept: lambda _, fact: {"steps": fact.steps},
     RunStarted: _run_started,
     StepExpanded: _step_expanded,
     BatchPaused: _batch_paused,
@@ -194,13 +206,22 @@ def _query_sent(task: Task, fact: QuerySent) -> Task:
 
 
 def _waiting(task: Task, fact: TaskWaiting) -> Task:
+    task = replace(task, wait=fact.wait, due=fact.due, cancel_sent=False)
     if fact.undo:
-        status, began = StepStatus.COMPENSATING, {"undo_attempt": fact.attempt, "undoing": True}
-        began["undo_started_at"] = task.undo_started_at or fact.at
-    else:
-        status, began = StepStatus.RUNNING, {"attempt": fact.attempt, "child": fact.wait.child}
-        began["started_at"] = task.started_at or fact.at
-    return replace(task, status=status, wait=fact.wait, due=fact.due, cancel_sent=False, **began)
+        return replace(
+            task,
+            status=StepStatus.COMPENSATING,
+            undoing=True,
+            undo_attempt=fact.attempt,
+            undo_started_at=task.undo_started_at or fact.at,
+        )
+    return replace(
+        task,
+        status=StepStatus.RUNNING,
+        attempt=fact.attempt,
+        child=fact.wait.child,
+        started_at=task.started_at or fact.at,
+    )
 
 
 def _done(task: Task, fact: TaskDone) -> Task:

@@ -33,6 +33,7 @@ __all__ = [
     "RunResumed",
     "RunStarted",
     "StepExpanded",
+    "StepsKept",
     "StepsReset",
     "TaskCancelled",
     "TaskDone",
@@ -57,11 +58,16 @@ class RunQueued(_Fact, frozen=True, tag="run_queued"):
 
 
 class RunStarted(_Fact, frozen=True, tag="run_started"):
-    """The run began, with these steps; those `kept` have their results from the run that it is a retry of."""
+    """The run began, with these steps. `deadline`: when it goes back unless it is done."""
 
     steps: list[str]
     deadline: Micros | None = None
-    kept: dict[str, tuple[Task, ...]] = {}
+
+
+class StepsKept(_Fact, frozen=True, tag="steps_kept"):
+    """The run is a retry of an ended one, and has the results of these steps from it."""
+
+    steps: dict[str, tuple[Task, ...]]
 
 
 class HostRef(Struct, frozen=True, omit_defaults=True):
@@ -339,6 +345,7 @@ class RunEnded(_Fact, frozen=True, tag="run_ended"):
 Fact = (
     RunQueued
     | RunStarted
+    | StepsKept
     | StepExpanded
     | BatchPaused
     | TaskSkipped

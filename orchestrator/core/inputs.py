@@ -131,6 +131,7 @@ class CancelRun(Struct, frozen=True, tag="cancel"):
 
     who: str
     reason: str
+    by_parent: bool = False
 
 
 class PauseRun(Struct, frozen=True):

@@ -141,6 +141,7 @@ class Wait(Struct, frozen=True, omit_defaults=True):
     topic: str = ""
     value: str = ""
     child: str = ""
+    message: str = ""
 
 
 class Task(Struct, frozen=True, omit_defaults=True):
@@ -153,10 +154,10 @@ class Task(Struct, frozen=True, omit_defaults=True):
     was sent. `granted` counts the attempts used up before a person asked for more. `effect` once true stays
     true until a person says otherwise (rule 4).
 
-    `host`, `labels` and `batch` belong to a fan-out over hosts, `item` to a `foreach`. `queries` counts how
-    often agents were asked about a command in doubt, `denied` are the members of a pool that never saw it,
-    `lost`: its agent does not know either. `parked`: it failed, and a person decides. `tolerated`: it failed,
-    and the run goes on all the same.
+    `part`: it is one of a step that fans out; `host`, `labels` and `batch` then belong to one over hosts,
+    `item` to a `foreach`. `queries` counts how often agents were asked about a command in doubt, `denied` are
+    the members of a pool that never saw it, `lost`: its agent does not know either. `parked`: it failed, and
+    a person decides. `tolerated`: it failed, and the run goes on all the same.
     """
 
     status: StepStatus = StepStatus.PENDING
@@ -171,6 +172,7 @@ class Task(Struct, frozen=True, omit_defaults=True):
     effect_agent: str = ""
     instance: str = ""
     child: str = ""
+    part: bool = False
     host: str = ""
     labels: dict[str, str] = {}
     batch: int = 0

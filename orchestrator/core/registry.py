@@ -14,6 +14,7 @@ from schemas.times import Micros
 
 __all__ = ["Host", "Registry"]
 
+NOBODY: Final[Mapping[str, int]] = {}
 LIVE_FOR: Final[Micros] = 100_000_000
 """How long an agent counts as live after an announcement; agents announce themselves every 30 s."""
 
@@ -54,9 +55,18 @@ class Registry:
         found = (host for host in self.hosts.values() if host.has(labels) and self.is_live(host, now))
         return sorted(found, key=lambda host: host.name)
 
-    def least_busy(self, labels: Mapping[str, str], now: Micros) -> Host | None:
-        """The live agent with these labels that has the fewest commands outstanding; of equals the first."""
-        return min(self.live(labels, now), key=lambda host: self.busy[host.name], default=None)
+    def least_busy(
+        self, labels: Mapping[str, str], now: Micros, more: Mapping[str, int] = NOBODY
+    ) -> Host | None:
+        """The live agent with these labels that has the fewest commands outstanding; of equals the first.
+
+        `more`: commands that are about to be sent.
+        """
+        return min(
+            self.live(labels, now),
+            key=lambda host: self.busy[host.name] + more.get(host.name, 0),
+            default=None,
+        )
 
     def members(self, pool: str) -> list[str]:
         """Every agent that ever announced that it serves this pool, by name, live or not."""

@@ -3,45 +3,90 @@
 from collections.abc import Iterable
 from typing import Any
 
-from orchestrator.core.model import Run, Task, step_status
+from orchestrator.core.definition import StepDef
+from orchestrator.core.model import Run, StepStatus, Task, step_status
 from schemas.times import to_rfc3339
 
-__all__ = ["run_scope", "with_raw_output"]
+__all__ = ["Scope", "group_scope", "own_scope", "run_scope", "task_scope", "with_raw_output"]
+
+Scope = dict[str, Any]
 
 
-def run_scope(run: Run, steps: Iterable[str]) -> dict[str, Any]:
+def run_scope(run: Run, steps: Iterable[str]) -> Scope:
     """`event input steps run` (and `failure` once the run goes back), `steps` with only the named ones."""
     head = run.head
-    scope: dict[str, Any] = {
-        "event": head.event if head.event is not None else {},
-        "input": head.input if head.input is not None else {},
-        "run": {
-            "id": head.id,
-            "workflow": head.workflow,
-            "version": head.version,
-            "key": head.key,
-            "started_at": to_rfc3339(head.created_at),
-        },
-        "steps": {step: _step_scope(run.steps[step]) for step in steps},
+    scope = group_scope(head.event, head.input)
+    scope["run"] = {
+        "id": head.id,
+        "workflow": head.workflow,
+        "version": run.version,
+        "key": head.key,
+        "started_at": to_rfc3339(head.created_at),
     }
+    scope["steps"] = {step: _step_scope(run.steps[step]) for step in steps}
     if run.failure is not None:
         failure = run.failure
         scope["failure"] = {"step": failure.step, "code": failure.code, "message": failure.message}
     return scope
 
 
-def with_raw_output(scope: dict[str, Any], step: str, output: Any) -> dict[str, Any]:
+def group_scope(event: dict[str, Any] | None, value: Any) -> Scope:
+    """`event` and `input`, before there is a run."""
+    return {"event": event if event is not None else {}, "input": value if value is not None else {}}
+
+
+def task_scope(run: Run, step: StepDef, task: Task) -> Scope:
+    """What the expressions of one task see: the run, and its `item` or `host`."""
+    scope = run_scope(run, step.upstream)
+    if step.foreach is not None:
+        scope["item"] = task.item
+    if step.rollout is not None:
+        scope["host"] = {"name": task.host, "labels": task.labels, "output": task.output}
+    return scope
+
+
+def own_scope(run: Run, step: StepDef, task: Task) -> Scope:
+    """The scope of a task's undo: `steps.<id>` of its own step is this very task."""
+    scope = task_scope(run, step, task)
+    scope["steps"][step.id] = _one(task)
+    return scope
+
+
+def with_raw_output(run: Run, step: StepDef, task: Task, output: Any) -> Scope:
     """The scope of a step's own `output` template: `steps.<step>.output` is what the action gave."""
-    seen = {**scope["steps"].get(step, {}), "status": "succeeded", "output": output}
-    return {**scope, "steps": {**scope["steps"], step: seen}}
+    scope = own_scope(run, step, task)
+    scope["steps"][step.id] |= {"status": "succeeded", "output": output}
+    if "host" in scope:
+        scope["host"]["output"] = output
+    return scope
 
 
-def _step_scope(tasks: tuple[Task, ...]) -> dict[str, Any]:
-    task = tasks[0]
-    error = task.error
-    return {
+def _step_scope(tasks: tuple[Task, ...]) -> Scope:
+    """A step as others see it: of a fan-out the outputs of all, by host or in the order of the items."""
+    if len(tasks) == 1 and not tasks[0].part:
+        return _one(tasks[0])
+    errors = (_error(task) for task in tasks)
+    scope = {
         "status": str(step_status(tasks)),
+        "attempts": max((task.attempt for task in tasks), default=0),
+        "error": next((error for error in errors if error is not None), None),
+    }
+    if tasks and tasks[0].host:
+        done = {task.host: task.output for task in tasks if task.status is StepStatus.SUCCEEDED}
+        hosts = {task.host: _one(task) for task in tasks}
+        return {**scope, "output": done, "hosts": hosts}
+    return {**scope, "output": [task.output for task in tasks]}
+
+
+def _one(task: Task) -> Scope:
+    return {
+        "status": str(task.status),
         "output": task.output,
         "attempts": task.attempt,
-        "error": None if error is None else {"code": error.code, "message": error.message},
+        "error": _error(task),
     }
+
+
+def _error(task: Task) -> Scope | None:
+    error = task.error
+    return None if error is None else {"code": error.code, "message": error.message}

@@ -1,23 +1,26 @@
-"""How an attempt is made: its command, its deadline, and whether another may follow."""
+"""How an attempt by an agent is made: its command, its deadline, and whether another may follow."""
 
 from typing import Any, Final
 
-from orchestrator.core.definition import StepDef, UndoDef
-from orchestrator.core.facts import AttemptFailed, AttemptSent, CancelSent, TaskInDoubt
+from orchestrator.core.definition import StepDef, Target, UndoDef
+from orchestrator.core.facts import AttemptFailed, AttemptSent, CancelSent, QuerySent, TaskInDoubt
 from orchestrator.core.inputs import Dispatch
 from orchestrator.core.model import StepStatus, Task
-from orchestrator.core.scope import run_scope
+from orchestrator.core.scope import Scope, own_scope, task_scope
 from orchestrator.core.turn import Turn
 from schemas.codec import encode
 from schemas.errors import BatonError, InvalidInput
 from schemas.messages import Command, CommandKind, ErrorInfo, command_id
 from schemas.names import Topology, check_name
-from schemas.times import to_datetime
+from schemas.times import Micros, to_datetime, to_rfc3339
 
 __all__ = [
+    "NoLiveAgent",
+    "ask_agents",
     "doubt",
     "fail_unsent",
     "may_retry",
+    "no_live_agent",
     "no_retry",
     "outcome_of",
     "plan_of",
@@ -25,21 +28,29 @@ __all__ = [
     "send",
     "send_cancel",
     "send_undo",
+    "why_unsent",
 ]
 
-MAX_ARGS_BYTES: Final = 512 * 1024
-"""Largest arguments of one command, so that every command fits into a message."""
+_MAX_QUERY_WAIT: Final[Micros] = 600_000_000
+"""Longest pause between two questions about a command in doubt."""
+
+
+class NoLiveAgent(InvalidInput):
+    """No live agent has the labels that a target asks for."""
+
+    code = "no_live_agent"
 
 
 def send(turn: Turn, step: StepDef, index: int) -> None:
     """Send the next forward attempt."""
-    scope = run_scope(turn.run, step.upstream)
+    task = turn.task(step, index)
+    scope = task_scope(turn.run, step, task)
     try:
         args = step.args.render(scope)
-        _check_size(args)
-        target = _routing_key(step.target.kind, step.target.name.render_text(scope))
+        _check_size(turn, args)
+        target = Topology.agent_key(task.host) if task.host else _routing_key(turn, step.target, scope)
     except BatonError as error:
-        fail_unsent(turn, step, index, no_retry(error))
+        fail_unsent(turn, step, index, why_unsent(error))
         return
     _dispatch(turn, step, index, CommandKind.EXECUTE, target, args)
 
@@ -47,21 +58,21 @@ def send(turn: Turn, step: StepDef, index: int) -> None:
 def send_undo(turn: Turn, step: StepDef, index: int) -> None:
     """Send the next attempt of an undo: to the agent with the effect, or whom the document names."""
     undo = step.compensate
-    task = turn.run.steps[step.id][index]
+    task = turn.task(step, index)
     if undo is None:
         raise AssertionError(step.id)
-    scope = run_scope(turn.run, (step.id, *step.upstream))
+    scope = own_scope(turn.run, step, task)
     try:
         args = undo.args.render(scope)
-        _check_size(args)
+        _check_size(turn, args)
         if undo.target is not None:
-            target = _routing_key(undo.target.kind, undo.target.name.render_text(scope))
+            target = _routing_key(turn, undo.target, scope)
         elif task.effect_agent:
             target = Topology.agent_key(task.effect_agent)
         else:
             target = task.target
     except BatonError as error:
-        fail_unsent(turn, step, index, no_retry(error))
+        fail_unsent(turn, step, index, why_unsent(error), undo=True)
         return
     _dispatch(turn, step, index, CommandKind.COMPENSATE, target, args)
 
@@ -71,11 +82,14 @@ def _dispatch(
 ) -> None:
     """Record an attempt and hand out its command."""
     env = turn.env
-    task = turn.run.steps[step.id][index]
+    task = turn.task(step, index)
     undo = kind is CommandKind.COMPENSATE
     plan = plan_of(step, undo=undo)
     attempt = 1 + (task.undo_attempt if undo else task.attempt)
     name = command_id(turn.run.head.id, step.id, index, attempt, kind)
+    start_within = env.start_within if plan.start_within is None else plan.start_within
+    agent = _agent_of(target)
+    turn.picked[agent] += 1
     turn.record(
         AttemptSent(
             at=env.now,
@@ -86,64 +100,82 @@ def _dispatch(
             command_id=name,
             action=plan.action,
             target=target,
-            due=env.now + env.start_within + plan.timeout + env.grace,
+            due=env.now + start_within + plan.timeout + env.grace,
+            instance=env.registry.instance(agent) if agent else "",
         )
     )
-    _hand_out(
-        turn,
-        target,
-        undo=undo,
-        command=Command(
-            id=name,
-            run_id=turn.run.head.id,
-            workflow=turn.run.head.workflow,
-            step=step.id,
-            host_index=index,
-            attempt=attempt,
-            kind=kind,
-            action=plan.action,
-            args=args,
-            idempotent=plan.idempotent,
-            issued_at=to_datetime(env.now),
-            expires_at=to_datetime(env.now + env.start_within),
-            timeout=plan.timeout / 1_000_000,
-            epoch=env.epoch,
-            reply_to=turn.run.head.shard,
-        ),
-    )
+    command = _command(turn, step, index, kind, attempt, args, start_within)
+    _hand_out(turn, target, undo=undo, command=command)
 
 
 def send_cancel(turn: Turn, step: StepDef, index: int, task: Task) -> None:
     """Ask the agent to stop; for a pool, as soon as it is known which agent has it."""
-    kind, _, name = task.target.partition(".")
-    agent = name if kind == "agent" else task.agent
+    agent = _agent_of(task.target) or task.agent
     if not agent:
         return
-    env = turn.env
     turn.record(
-        CancelSent(at=env.now, step=step.id, host_index=index, command_id=task.command_id, agent=agent)
+        CancelSent(at=turn.env.now, step=step.id, host_index=index, command_id=task.command_id, agent=agent)
     )
-    head = turn.run.head
-    _hand_out(
-        turn,
-        Topology.agent_key(agent),
-        undo=False,
-        command=Command(
-            id=command_id(head.id, step.id, index, task.attempt, CommandKind.CANCEL),
-            run_id=head.id,
-            workflow=head.workflow,
+    _ask(turn, step, index, CommandKind.CANCEL, [agent], task)
+
+
+def ask_agents(turn: Turn, step: StepDef, index: int) -> None:
+    """Ask whoever may have the command in doubt what became of it; ask again, ever more slowly (rule 7)."""
+    task = turn.task(step, index)
+    agent = _agent_of(task.target)
+    agents = [agent] if agent else turn.env.registry.members(task.target.removeprefix("pool."))
+    wait = min(turn.env.query_every << min(task.queries, 10), _MAX_QUERY_WAIT)
+    turn.record(
+        QuerySent(
+            at=turn.env.now,
             step=step.id,
             host_index=index,
-            attempt=task.attempt,
-            kind=CommandKind.CANCEL,
-            action=step.action,
-            args={"command_id": task.command_id},
-            issued_at=to_datetime(env.now),
-            expires_at=to_datetime(env.now + env.start_within),
-            timeout=step.timeout / 1_000_000,
-            epoch=env.epoch,
-            reply_to=head.shard,
-        ),
+            command_id=task.command_id,
+            agents=agents,
+            due=turn.env.now + max(wait, 1),
+        )
+    )
+    _ask(turn, step, index, CommandKind.QUERY, [name for name in agents if name not in task.denied], task)
+
+
+def _ask(turn: Turn, step: StepDef, index: int, kind: CommandKind, agents: list[str], task: Task) -> None:
+    """Send a question about the outstanding command; `issued_at` tells a journal how old that is."""
+    attempt = task.undo_attempt if task.undoing else task.attempt
+    sent_at = task.undo_started_at if task.undoing else task.started_at
+    args = {"command_id": task.command_id, "issued_at": to_rfc3339(sent_at or turn.env.now)}
+    command = _command(turn, step, index, kind, attempt, args, turn.env.start_within)
+    for agent in agents:
+        _hand_out(turn, Topology.agent_key(agent), undo=task.undoing, command=command)
+
+
+def _command(
+    turn: Turn,
+    step: StepDef,
+    index: int,
+    kind: CommandKind,
+    attempt: int,
+    args: dict[str, Any],
+    start_within: Micros,
+) -> Command:
+    env, head = turn.env, turn.run.head
+    plan = plan_of(step, undo=kind is CommandKind.COMPENSATE)
+    return Command(
+        id=command_id(head.id, step.id, index, attempt, kind),
+        run_id=head.id,
+        workflow=head.workflow,
+        step=step.id,
+        host_index=index,
+        attempt=attempt,
+        kind=kind,
+        action=plan.action,
+        args=args,
+        idempotent=plan.idempotent and kind in (CommandKind.EXECUTE, CommandKind.COMPENSATE),
+        issued_at=to_datetime(env.now),
+        expires_at=to_datetime(env.now + start_within),
+        timeout=plan.timeout / 1_000_000,
+        epoch=env.epoch,
+        reply_to=head.shard,
+        priority=step.priority,
     )
 
 
@@ -152,10 +184,9 @@ def _hand_out(turn: Turn, target: str, *, undo: bool, command: Command) -> None:
     turn.commands.append(Dispatch(target=target, command=command, span_id=span_id))
 
 
-def fail_unsent(turn: Turn, step: StepDef, index: int, error: ErrorInfo) -> None:
-    """An attempt that could not be made, because an expression or the target is wrong."""
-    task = turn.run.steps[step.id][index]
-    undo = turn.run.going_back
+def fail_unsent(turn: Turn, step: StepDef, index: int, error: ErrorInfo, *, undo: bool = False) -> None:
+    """An attempt that could not be made, because an expression or the target is wrong. It counts."""
+    task = turn.task(step, index)
     turn.record(
         AttemptFailed(
             at=turn.env.now,
@@ -165,16 +196,27 @@ def fail_unsent(turn: Turn, step: StepDef, index: int, error: ErrorInfo) -> None
             status="not_sent",
             error=error,
             undo=undo,
+            retry_at=retry_at(turn, step, task, error, undo=undo, unsent=1),
             outcome=StepStatus.COMPENSATION_FAILED if undo else outcome_of(turn, task, "not_sent"),
         )
     )
 
 
-def doubt(turn: Turn, step: StepDef, index: int, task: Task, why: str) -> None:
-    """Nobody knows what became of the outstanding command (rule 7)."""
+def doubt(turn: Turn, step: StepDef, index: int, why: str, *, lost: bool = False) -> None:
+    """Nobody knows what became of the outstanding command; unless its agent said so, it is asked (rule 7)."""
+    task = turn.task(step, index)
     turn.record(
-        TaskInDoubt(at=turn.env.now, step=step.id, host_index=index, command_id=task.command_id, why=why)
+        TaskInDoubt(
+            at=turn.env.now,
+            step=step.id,
+            host_index=index,
+            command_id=task.command_id,
+            why=why,
+            lost=lost,
+        )
     )
+    if not lost:
+        ask_agents(turn, step, index)
 
 
 def plan_of(step: StepDef, *, undo: bool) -> StepDef | UndoDef:
@@ -182,21 +224,27 @@ def plan_of(step: StepDef, *, undo: bool) -> StepDef | UndoDef:
     return step.compensate if undo and step.compensate is not None else step
 
 
-def may_retry(turn: Turn, step: StepDef, task: Task, *, retryable: bool) -> bool:
+def may_retry(
+    turn: Turn, step: StepDef, task: Task, *, retryable: bool, undo: bool | None = None, unsent: int = 0
+) -> bool:
     """Whether another attempt may follow by itself (rules 2, 3 and 5)."""
-    made = task.undo_attempt if task.undoing else task.attempt
-    forward_over = turn.run.going_back and not task.undoing
-    allowed = task.granted + plan_of(step, undo=task.undoing).retry.attempts
-    return retryable and not forward_over and made < allowed
+    undo = task.undoing if undo is None else undo
+    made = unsent + (task.undo_attempt if undo else task.attempt)
+    granted = task.granted if undo is task.undoing else 0
+    forward_over = turn.run.going_back and not undo
+    return retryable and not forward_over and made < granted + plan_of(step, undo=undo).retry.attempts
 
 
-def retry_at(turn: Turn, step: StepDef, task: Task, error: ErrorInfo) -> int | None:
+def retry_at(
+    turn: Turn, step: StepDef, task: Task, error: ErrorInfo, *, undo: bool | None = None, unsent: int = 0
+) -> Micros | None:
     """When the attempt that follows this error goes out; None: no other follows."""
-    if not may_retry(turn, step, task, retryable=error.retryable):
+    if not may_retry(turn, step, task, retryable=error.retryable, undo=undo, unsent=unsent):
         return None
-    made = task.undo_attempt if task.undoing else task.attempt
-    retry = plan_of(step, undo=task.undoing).retry
-    return turn.env.now + retry.delay_before(made - task.granted, turn.env.jitter)
+    undo = task.undoing if undo is None else undo
+    made = unsent + (task.undo_attempt if undo else task.attempt)
+    granted = task.granted if undo is task.undoing else 0
+    return turn.env.now + plan_of(step, undo=undo).retry.delay_before(made - granted, turn.env.jitter)
 
 
 def outcome_of(turn: Turn, task: Task, status: str) -> StepStatus:
@@ -208,17 +256,49 @@ def outcome_of(turn: Turn, task: Task, status: str) -> StepStatus:
     return StepStatus.FAILED
 
 
-def _routing_key(kind: str, name: str) -> str:
-    check_name(name, f"name of {kind}")
-    return Topology.agent_key(name) if kind == "agent" else Topology.pool_key(name)
+def _routing_key(turn: Turn, target: Target | None, scope: Scope) -> str:
+    """Who takes a command; `labels` means the least busy live agent that has them."""
+    if target is None:
+        raise AssertionError("an action without a target does not compile")
+    if target.kind in ("agent", "pool"):
+        name = target.name.render_text(scope)
+        check_name(name, f"name of {target.kind}")
+        return Topology.agent_key(name) if target.kind == "agent" else Topology.pool_key(name)
+    labels = target.name.render(scope)
+    host = turn.env.registry.least_busy(labels, turn.env.now, turn.picked)
+    if host is None:
+        raise no_live_agent(labels)
+    return Topology.agent_key(host.name)
 
 
-def _check_size(args: dict[str, Any]) -> None:
-    size = len(encode(args))
-    if size > MAX_ARGS_BYTES:
+def no_live_agent(labels: dict[str, str]) -> NoLiveAgent:
+    """The error of a target that matches nobody."""
+    wanted = ", ".join(f"{key}={value}" for key, value in labels.items())
+    return NoLiveAgent(
+        f"no live agent has {wanted}", hint="baton agents list shows which agents are live, and their labels"
+    )
+
+
+def _agent_of(target: str) -> str:
+    """The agent's name in a routing key; empty for a pool's."""
+    prefix = Topology.agent_key("")
+    return target.removeprefix(prefix) if target.startswith(prefix) else ""
+
+
+def _check_size(turn: Turn, args: dict[str, Any]) -> None:
+    size, limit = len(encode(args)), turn.env.limits.args_bytes
+    if size > limit:
         raise InvalidInput(
-            f"the arguments have {size} bytes, more than {MAX_ARGS_BYTES}", code="args_too_large"
+            f"the arguments have {size} bytes, more than the limit of {limit}",
+            code="args_too_large",
+            hint="put the data in a file or a store, and pass on where it is (setting max_args_bytes)",
         )
+
+
+def why_unsent(error: BatonError) -> ErrorInfo:
+    """An agent may come back; everything else would go wrong the same way again."""
+    retryable = isinstance(error, NoLiveAgent)
+    return ErrorInfo(code=error.code, message=error.message[:2000], retryable=retryable)
 
 
 def no_retry(error: BatonError) -> ErrorInfo:

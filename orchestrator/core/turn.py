@@ -1,16 +1,21 @@
 """One move in the making."""
 
+from collections import Counter
+
 from orchestrator.core.definition import Definition, StepDef
 from orchestrator.core.evolution import evolve
 from orchestrator.core.facts import Fact
-from orchestrator.core.inputs import Dispatch, Env, Move
+from orchestrator.core.inputs import Dispatch, Emission, Env, Move, Signal, SignalInput, StartChild
 from orchestrator.core.model import Run, Task
 
 __all__ = ["Turn"]
 
 
 class Turn:
-    """One move being made: facts recorded so far and the state they lead to."""
+    """One move being made: facts recorded so far, the state they lead to, and what is to be sent and started.
+
+    `touched` are the steps that this move may have changed: only they can have failed, or have room for more.
+    """
 
     def __init__(self, definition: Definition, run: Run, env: Env) -> None:
         self.definition = definition
@@ -18,15 +23,36 @@ class Turn:
         self.run = run
         self.facts: list[Fact] = []
         self.commands: list[Dispatch] = []
+        self.children: list[StartChild] = []
+        self.emissions: list[Emission] = []
+        self.signals: list[Signal] = []
+        self.touched: set[str] = set()
+        self.due: list[tuple[StepDef, int]] = []
+        """Tasks whose next attempt is to be made in this very move."""
+        self.picked: Counter[str] = Counter()
+        """How many commands this move has given to each agent."""
 
     def record(self, fact: Fact) -> None:
         """Let a fact be true."""
         self.facts.append(fact)
         self.run = evolve(self.run, fact)
+        step = getattr(fact, "step", None)
+        if step is None:
+            self.touched.update(self.run.steps)
+        elif step in self.run.steps:  # a stranger's result may name any
+            self.touched.add(step)
+
+    def signal(self, to: str, given: SignalInput) -> None:
+        """Let another run know."""
+        self.signals.append(Signal(to, given))
 
     def move(self) -> Move:
         """What came of it."""
-        return Move(run=self.run, facts=self.facts, commands=self.commands)
+        return Move(self.run, self.facts, self.commands, self.children, self.emissions, self.signals)
+
+    def task(self, step: StepDef, index: int) -> Task:
+        """A task as it is now."""
+        return self.run.steps[step.id][index]
 
     def tasks(self) -> list[tuple[StepDef, int, Task]]:
         """Every task with its step, in document order."""

@@ -32,6 +32,7 @@ from schemas.workflow import Compensate, Retry, Selector, Step, Workflow
 from tests.support.results import result_of
 
 EPOCH = 1_700_000_000_000_000
+QUESTIONS = (CommandKind.QUERY, CommandKind.CANCEL)
 
 
 @st.composite
@@ -139,11 +140,11 @@ class SagaMachine(RuleBasedStateMachine):
             command = dispatch.command
             step = self.definition.steps[command.step]
             assert (
-                command.id not in {old.command.id for old in self.sent} or command.kind is CommandKind.CANCEL
+                command.id not in {old.command.id for old in self.sent} or command.kind in QUESTIONS
             )
             task = run.steps[step.id][0]
             plan = step.compensate if command.kind is CommandKind.COMPENSATE and step.compensate else step
-            if command.kind is not CommandKind.CANCEL:
+            if command.kind not in QUESTIONS:
                 assert command.attempt <= task.granted + plan.retry.attempts, (
                     "rules 2 and 5: attempts are counted"
                 )
@@ -198,15 +199,14 @@ class SagaMachine(RuleBasedStateMachine):
         has_say = self.outstanding(command) and self.holder(command) in ("", agent)
         task = before.steps[command.step][0]
         undo = self.definition.steps[command.step].compensate
-        killed = status in (ResultStatus.TIMED_OUT, ResultStatus.CANCELLED) and (
-            started or task.taken_at is not None
-        )
+        killed = status in (ResultStatus.TIMED_OUT, ResultStatus.CANCELLED) and started
         after_failure = status is ResultStatus.FAILED and undo is not None and undo.after_failure
         if has_say and not task.undoing and (status is ResultStatus.SUCCEEDED or killed or after_failure):
             self.touched.add(command.step)  # before the move: it may send the undo at once
         self.give(ResultReceived(result_for(command, status, agent, started=started)))
         task = self.run.steps[command.step][0]
-        lost = has_say and status is ResultStatus.UNKNOWN and not task.undoing
+        gone = status is ResultStatus.NEVER_SEEN and before.steps[command.step][0].taken_at is not None
+        lost = has_say and (status is ResultStatus.UNKNOWN or gone) and not task.undoing
         if lost and task.status is not StepStatus.IN_DOUBT:
             self.touched.add(command.step)  # tried again because that is harmless
         if not has_say:
@@ -243,7 +243,7 @@ class SagaMachine(RuleBasedStateMachine):
         command = data.draw(st.sampled_from([d.command for d in self.sent if self.outstanding(d.command)]))
         self.deliver(command, status, self.holder(command) or "host-1", started=True)
 
-    @precondition(lambda self: any(d.command.kind is not CommandKind.CANCEL for d in self.sent))
+    @precondition(lambda self: any(d.command.kind not in QUESTIONS for d in self.sent))
     @rule(
         data=st.data(),
         status=st.sampled_from(ResultStatus),
@@ -255,7 +255,7 @@ class SagaMachine(RuleBasedStateMachine):
         self, data: Any, status: ResultStatus, agent: str, *, started: bool, recent: bool
     ) -> None:
         """For any command ever sent: in time, late, again, or from the wrong host."""
-        commands = [d.command for d in self.sent if d.command.kind is not CommandKind.CANCEL]
+        commands = [d.command for d in self.sent if d.command.kind not in QUESTIONS]
         if recent:
             commands = [command for command in commands if self.outstanding(command)] or commands
         self.deliver(data.draw(st.sampled_from(commands)), status, agent, started=started)
@@ -291,9 +291,9 @@ class SagaMachine(RuleBasedStateMachine):
         """A person resolves some step, whether it needs it or not."""
         step = data.draw(st.sampled_from(sorted(self.run.steps)))
         task = self.run.steps[step][0]
-        if task.needs_person and not task.undoing and decision == "done":
+        if task.in_question and not task.undoing and decision == "done":
             self.touched.add(step)
-        if task.needs_person and not task.undoing and decision == "skip":
+        if task.in_question and not task.undoing and decision == "skip":
             self.touched.discard(step)
         self.try_to(ResolveTask(step=step, decision=decision, who="ops"))
 
@@ -329,7 +329,8 @@ class SagaMachine(RuleBasedStateMachine):
         else:
             assert self.run.wake_at is not None or self.run.status is RunStatus.ATTENTION
         for _, task in self.tasks(self.run):
-            assert not (task.needs_person and task.due is not None), "what waits for a person is not due"
+            if task.status is not StepStatus.IN_DOUBT:  # then agents are asked now and then
+                assert not (task.needs_person and task.due is not None), "what waits for a person is not due"
 
     @invariant()
     def an_end_is_earned(self) -> None:
@@ -366,7 +367,7 @@ class SagaMachine(RuleBasedStateMachine):
             if self.run.ended is not None:
                 return
             waiting = [d.command for d in self.sent if self.outstanding(d.command)]
-            stuck = [name for name, tasks in self.run.steps.items() if tasks[0].needs_person]
+            stuck = [name for name, tasks in self.run.steps.items() if tasks[0].in_question]
             if waiting:
                 self.deliver(
                     waiting[0], ResultStatus.SUCCEEDED, self.holder(waiting[0]) or "host-1", started=True

@@ -121,16 +121,16 @@ class Checks:
             self.problem(path, error.message, error.hint)
             return default
 
-    def time_limit(self, text: str | None, path: Path, default: Micros, *, absent: str) -> Micros:
-        """As `duration`, and more than 0. `absent` says what there is without it."""
+    def time_limit(self, text: str | None, path: Path, default: Micros, hint: str) -> Micros:
+        """As `duration`, and more than 0; `hint` says what to do instead of writing 0."""
         length = self.duration(text, path, default)
         if length == 0:
-            self.problem(path, f"a {path[-1]} of 0 leaves no time at all", f"leave it out for {absent}")
+            self.problem(path, f"a {path[-1]} of 0 leaves no time at all", hint)
         return length
 
-    def optional_limit(self, text: str | None, path: Path, *, absent: str) -> Micros | None:
+    def optional_limit(self, text: str | None, path: Path, hint: str) -> Micros | None:
         """As `time_limit`, but None when it is not said."""
-        return None if text is None else self.time_limit(text, path, 1, absent=absent)
+        return None if text is None else self.time_limit(text, path, 1, hint)
 
 
 def _not_before(path: Path, steps: list[Step], mentioned: str) -> tuple[str, str]:

@@ -34,7 +34,7 @@ def compile_definition(document: Workflow) -> Definition:
         step.id: compile_step(checks, document, index, order) for index, step in enumerate(document.steps)
     }
     output = output_template(checks, document.output, ("output",), View(STEP_SCOPE, frozenset(checks.ids)))
-    timeout = checks.optional_limit(document.timeout, ("timeout",), absent="no limit")
+    timeout = checks.optional_limit(document.timeout, ("timeout",), "leave it out for no limit")
     concurrency = compile_concurrency(checks, document.concurrency)
     if checks.problems:
         raise InvalidDefinition(checks.problems)

@@ -101,7 +101,7 @@ def _await(checks: Checks, wait: WaitFor, path: Path, view: View) -> AwaitDef:
         value_of=None if by is None else checks.expression(by.from_, (*below, "from"), awaited, "text"),
         expect=None if by is None else checks.expression(by.expect, (*below, "expect"), view, "text"),
         condition=checks.expression(wait.if_, (*path, "if"), view, "bool"),
-        timeout=checks.time_limit(wait.timeout, (*path, "timeout"), _DAY, absent="1d"),
+        timeout=checks.time_limit(wait.timeout, (*path, "timeout"), _DAY, "leave it out for 1d"),
     )
 
 
@@ -109,7 +109,7 @@ def _approval(checks: Checks, approve: Approve, path: Path, view: View) -> Appro
     return ApprovalDef(
         by=tuple(dict.fromkeys(approve.by)),
         message=checks.template(approve.message, (*path, "message"), view),
-        timeout=checks.time_limit(approve.timeout, (*path, "timeout"), 7 * _DAY, absent="7d"),
+        timeout=checks.time_limit(approve.timeout, (*path, "timeout"), 7 * _DAY, "leave it out for 7d"),
         on_timeout=approve.on_timeout,
     )
 

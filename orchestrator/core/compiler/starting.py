@@ -72,8 +72,8 @@ def _schedule(checks: Checks, schedule: Schedule | None, path: Path) -> Schedule
 def _debounce(checks: Checks, debounce: Debounce | None, path: Path) -> DebounceDef | None:
     if debounce is None:
         return None
-    wait = checks.time_limit(debounce.wait, (*path, "wait"), 1, absent="every event to count")
-    longest = checks.optional_limit(debounce.max, (*path, "max"), absent="no limit")
+    wait = checks.time_limit(debounce.wait, (*path, "wait"), 1, "leave debounce out, and every event counts")
+    longest = None if debounce.max is None else checks.duration(debounce.max, (*path, "max"), wait)
     if longest is not None and longest < wait:
         checks.problem((*path, "max"), "max is shorter than wait", "make it as long or longer")
     return DebounceDef(wait, longest)
@@ -82,5 +82,5 @@ def _debounce(checks: Checks, debounce: Debounce | None, path: Path) -> Debounce
 def _throttle(checks: Checks, throttle: Throttle | None, path: Path) -> ThrottleDef | None:
     if throttle is None:
         return None
-    per = checks.time_limit(throttle.per, (*path, "per"), 1, absent="every event to count")
+    per = checks.time_limit(throttle.per, (*path, "per"), 1, "leave throttle out, and every event counts")
     return ThrottleDef(throttle.limit, per)

@@ -1,0 +1,411 @@
+"""Steps without an agent: `sleep`, `wait_for`, `approve`, `emit`, and `workflow` (a child run, rule 10)."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from orchestrator.core.definition import StepDef
+from orchestrator.core.expressions import ExpressionError
+from orchestrator.core.facts import (
+    AttemptFailed,
+    CancelSent,
+    EventEmitted,
+    TaskDone,
+    TaskResolved,
+    TaskWaiting,
+)
+from orchestrator.core.inputs import (
+    ApproveTask,
+    CancelRun,
+    ChildEnded,
+    Emission,
+    EventArrived,
+    IllegalInput,
+    ReleaseRun,
+    StartChild,
+    UndoRun,
+)
+from orchestrator.core.model import Run, StepStatus, Task, Wait, WaitOn, child_id
+from orchestrator.core.scope import Scope, task_scope, with_raw_output
+from orchestrator.core.sending import fail_unsent, no_retry, outcome_of, retry_at
+from orchestrator.core.turn import Turn
+from schemas.codec import MAX_EVENT_BYTES, encode
+from schemas.errors import BatonError, InvalidInput
+from schemas.messages import ErrorInfo
+from schemas.times import Micros, parse_duration, to_rfc3339
+
+__all__ = [
+    "answer_undo",
+    "begin",
+    "on_approval",
+    "on_child",
+    "on_event",
+    "on_time",
+    "release_children",
+    "stop_waiting",
+    "tell_parent",
+    "undo_child",
+]
+
+_ROOM: Final = 4 * 1024
+"""What an event's attributes may take of its size."""
+
+
+def begin(turn: Turn, step: StepDef, index: int) -> None:
+    """Begin an attempt of a step that is no action."""
+    task = turn.task(step, index)
+    try:
+        _BEGIN[step.kind](turn, step, index, task_scope(turn.run, step, task))
+    except BatonError as error:
+        fail_unsent(turn, step, index, no_retry(error))
+
+
+# Time, events and people
+
+
+def _sleep(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
+    if step.sleep is None:
+        raise AssertionError(step.id)
+    _wait(turn, step, index, Wait(WaitOn.TIME), _length(step.sleep.render(scope)))
+
+
+def _await_event(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
+    wait = step.wait
+    if wait is None:
+        raise AssertionError(step.id)
+    value = "" if wait.expect is None else wait.expect.evaluate_text(scope)
+    _wait(turn, step, index, Wait(WaitOn.EVENT, topic=wait.topic, value=value), wait.timeout)
+
+
+def _ask_person(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
+    approval = step.approval
+    if approval is None:
+        raise AssertionError(step.id)
+    message = approval.message.render(scope)
+    if not isinstance(message, str):
+        raise InvalidInput("the approval's message is no text", code="expression_error")
+    _wait(turn, step, index, Wait(WaitOn.APPROVAL, message=message[:2000]), approval.timeout)
+
+
+def _wait(turn: Turn, step: StepDef, index: int, wait: Wait, length: Micros | None) -> None:
+    limit = turn.env.limits.wait
+    if length is not None and length > limit:
+        raise InvalidInput(
+            f"a wait of {length // 1_000_000} s is longer than the limit of {limit // 1_000_000} s",
+            code="wait_too_long",
+            hint="the setting max_wait_days allows more",
+        )
+    turn.record(
+        TaskWaiting(
+            at=turn.env.now,
+            step=step.id,
+            host_index=index,
+            attempt=1 + turn.task(step, index).attempt,
+            wait=wait,
+            due=None if length is None else turn.env.now + length,
+        )
+    )
+
+
+def _length(value: Any) -> Micros:
+    """How long to sleep: a duration's text, or a number of seconds."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise InvalidInput(
+            "sleep: neither a duration such as 30s nor a number of seconds", code="bad_duration"
+        )
+    if isinstance(value, str):
+        return parse_duration(value)
+    if not value >= 0:  # also what is no number at all
+        raise InvalidInput(f"sleep: {value} s is negative", code="bad_duration")
+    return int(min(value, 1e12) * 1_000_000)
+
+
+def on_time(turn: Turn, step: StepDef, index: int, task: Task) -> None:
+    """What a task has waited for has not come in time, or its time has passed."""
+    approval = step.approval
+    match task.wait:
+        case Wait(on=WaitOn.TIME):
+            _succeed(turn, step, index, None)
+        case Wait(on=WaitOn.EVENT):
+            message = f"no such event came within {_seconds(turn, task)} s"
+            _fail(turn, step, index, ErrorInfo("wait_timed_out", message, retryable=False))
+        case Wait(on=WaitOn.APPROVAL) if approval is not None and approval.on_timeout == "approve":
+            _succeed(turn, step, index, _approval(turn, "", "nobody answered in time"), why="nobody answered")
+        case Wait(on=WaitOn.APPROVAL):
+            message = f"nobody approved within {_seconds(turn, task)} s"
+            _fail(turn, step, index, ErrorInfo("approval_timed_out", message, retryable=False))
+
+
+def on_event(turn: Turn, given: EventArrived) -> None:
+    """Give an event to the tasks that wait for it; one event serves one run once."""
+    for name, index in given.tasks:
+        step = turn.definition.steps.get(name)
+        tasks = turn.run.steps.get(name, ())
+        if step is None or step.wait is None or index >= len(tasks) or turn.run.ended is not None:
+            continue
+        task = tasks[index]
+        if task.wait is None or task.wait.on is not WaitOn.EVENT or _was_used(turn, given.event):
+            continue
+        if _is_meant(turn, step, task, given.event):
+            keys = ("id", "source", "type", "time", "subject", "data")
+            _succeed(turn, step, index, {key: given.event.get(key) for key in keys})
+
+
+def _is_meant(turn: Turn, step: StepDef, task: Task, event: dict[str, Any]) -> bool:
+    """Whether the step's `if` is true of the event. One that it cannot be asked of is not meant."""
+    if step.wait is None or step.wait.condition is None:
+        return True
+    try:
+        return step.wait.condition.evaluate_bool({**task_scope(turn.run, step, task), "event": event})
+    except ExpressionError:
+        return False  # what comes from outside must not fail the run; the wait has its timeout
+
+
+def _was_used(turn: Turn, event: dict[str, Any]) -> bool:
+    """Whether the run has had this event for another wait."""
+    known = (event.get("source"), event.get("id"))
+    return any(
+        (task.output.get("source"), task.output.get("id")) == known
+        for step, _, task in turn.tasks()
+        if step.wait is not None and isinstance(task.output, dict)
+    )
+
+
+def on_approval(turn: Turn, given: ApproveTask) -> None:
+    """Take a person's answer to an `approve` step."""
+    tasks = turn.run.steps.get(given.step, ())
+    task = tasks[given.host_index] if given.host_index < len(tasks) else None
+    if turn.run.ended is not None or task is None or task.wait is None or task.wait.on is not WaitOn.APPROVAL:
+        raise IllegalInput(
+            f"step '{given.step}' of run {turn.run.head.id} does not wait for an approval",
+            code="not_waiting",
+            hint="baton runs show says what a run waits for",
+        )
+    step = turn.definition.steps[given.step]
+    by = step.approval.by if step.approval is not None else ()
+    if by and given.who not in by:
+        raise IllegalInput(
+            f"'{given.who}' may not answer for step '{step.id}'",
+            code="not_an_approver",
+            hint=f"one of these may: {', '.join(by)}",
+        )
+    if given.approved:
+        output = _approval(turn, given.who, given.why)
+        _succeed(turn, step, given.host_index, output, who=given.who, why=given.why)
+    else:
+        message = f"rejected by {given.who}" + (f": {given.why}" if given.why else "")
+        _fail(turn, step, given.host_index, ErrorInfo("rejected_by_person", message, retryable=False))
+
+
+def _approval(turn: Turn, who: str, why: str) -> dict[str, Any]:
+    return {"approved": True, "by": who, "why": why, "at": to_rfc3339(turn.env.now)}
+
+
+# Events to publish
+
+
+def _emit(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
+    emit = step.emit
+    if emit is None:
+        raise AssertionError(step.id)
+    attempt = 1 + turn.task(step, index).attempt
+    data, subject = emit.data.render(scope), emit.subject.render(scope)
+    if not isinstance(subject, str):
+        raise InvalidInput("the event's subject is no text", code="expression_error")
+    size = len(encode(data))
+    if size > MAX_EVENT_BYTES - _ROOM:
+        raise InvalidInput(
+            f"the event's data has {size} bytes, more than {MAX_EVENT_BYTES - _ROOM}", code="event_too_large"
+        )
+    event_id = f"{turn.run.head.id}/{step.id}/{index}/{attempt}"
+    turn.record(
+        EventEmitted(
+            at=turn.env.now,
+            step=step.id,
+            host_index=index,
+            attempt=attempt,
+            event_id=event_id,
+            type=emit.type,
+        )
+    )
+    span_id = turn.run.head.trace.span_of(step.id, index, undo=False)
+    turn.emissions.append(Emission(event_id, emit.type, data, subject, span_id))
+    _succeed(turn, step, index, {"id": event_id, "type": emit.type})
+
+
+# Child runs
+
+
+def _start_child(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
+    head = turn.run.head
+    depth = 1 + (0 if head.parent is None else head.parent.depth)
+    if depth > turn.env.limits.child_depth:
+        raise InvalidInput(
+            f"child runs are nested deeper than {turn.env.limits.child_depth}",
+            code="too_deep",
+            hint="the setting max_child_depth allows more",
+        )
+    attempt = 1 + turn.task(step, index).attempt
+    value = step.args.render(scope)
+    child = child_id(head.id, step.id, index, attempt)
+    _wait(turn, step, index, Wait(WaitOn.CHILD, child=child), None)
+    span_id = head.trace.span_of(step.id, index, undo=False)
+    turn.children.append(
+        StartChild(child, step.child, step.id, index, attempt, value, span_id, step.priority)
+    )
+
+
+def undo_child(turn: Turn, step: StepDef, index: int) -> None:
+    """Let the child run do its own undos (rule 10)."""
+    task = turn.task(step, index)
+    if not task.child:  # a person marked the step as done: there is no run to undo
+        turn.record(TaskDone(at=turn.env.now, step=step.id, host_index=index, undo=True))
+        return
+    attempt = 1 + task.undo_attempt
+    wait = Wait(WaitOn.CHILD, child=task.child)
+    turn.record(
+        TaskWaiting(at=turn.env.now, step=step.id, host_index=index, attempt=attempt, wait=wait, undo=True)
+    )
+    turn.signal(task.child, UndoRun(turn.run.reason))
+
+
+def on_child(turn: Turn, given: ChildEnded) -> None:
+    """Take the word of the child run that a task waits for; any other says nothing new (rule 8)."""
+    tasks = turn.run.steps.get(given.step, ())
+    task = tasks[given.host_index] if given.host_index < len(tasks) else None
+    if turn.run.ended is not None or task is None or task.wait is None or task.wait.child != given.run_id:
+        return
+    step = turn.definition.steps[given.step]
+    if task.undoing:
+        _on_child_undone(turn, step, given)
+    elif given.outcome == "done":
+        _succeed(turn, step, given.host_index, given.output)
+    else:
+        error = ErrorInfo(
+            given.code or "child_failed",
+            given.message[:2000],
+            details={"run_id": given.run_id, "status": given.status},
+        )
+        # What a person gave up on is still there: the child is asked again when this run goes back.
+        _fail(turn, step, given.host_index, error, effect=given.outcome == "given_up")
+
+
+def _on_child_undone(turn: Turn, step: StepDef, given: ChildEnded) -> None:
+    now, index = turn.env.now, given.host_index
+    if given.outcome == "given_up":
+        turn.record(
+            TaskResolved(
+                at=now, step=step.id, host_index=index, decision="skip", who="", why="given up in the child"
+            )
+        )
+    elif given.outcome == "refused":
+        _fail(turn, step, index, ErrorInfo("past_pivot", given.message, retryable=False))
+    elif given.outcome in ("failed", "undone"):
+        turn.record(TaskDone(at=now, step=step.id, host_index=index, undo=True))
+
+
+def answer_undo(turn: Turn) -> None:
+    """Tell the parent that wants this run undone, which has ended or cannot be undone, how that stands."""
+    run, parent = turn.run, turn.run.head.parent
+    if parent is None:
+        return
+    given_up = any(task.given_up for tasks in run.steps.values() for task in tasks)
+    turn.signal(
+        parent.run_id,
+        ChildEnded(
+            step=parent.step,
+            host_index=parent.host_index,
+            run_id=run.head.id,
+            outcome="refused" if run.pivoted else "given_up" if given_up else "undone",
+            status=run.status,
+            message=f"run {run.head.id} has passed its pivot" if run.pivoted else "",
+        ),
+    )
+
+
+def stop_waiting(turn: Turn, step: StepDef, index: int, task: Task) -> bool:
+    """The run goes back: whether the task can simply be given up; a child run must be cancelled first."""
+    if task.wait is None or task.wait.on is not WaitOn.CHILD:
+        return True
+    if not task.cancel_sent:
+        turn.record(CancelSent(at=turn.env.now, step=step.id, host_index=index, command_id="", agent=""))
+        reason = f"its parent goes back: {turn.run.reason}"
+        turn.signal(task.wait.child, CancelRun(who=f"run {turn.run.head.id}", reason=reason, by_parent=True))
+    return False
+
+
+def release_children(turn: Turn) -> None:
+    """The run has ended, and so have its children for good."""
+    for _, _, task in turn.tasks():
+        if task.child and task.status is not StepStatus.COMPENSATED:
+            turn.signal(task.child, ReleaseRun())
+
+
+def tell_parent(turn: Turn, run: Run) -> None:
+    """Let the parent, if there is one, know where this run stands: held or ended."""
+    parent = run.head.parent
+    if parent is None:
+        return
+    given_up = any(task.given_up for tasks in run.steps.values() for task in tasks)
+    failure = run.failure
+    cancelled = failure is not None and failure.code == "cancelled"
+    turn.signal(
+        parent.run_id,
+        ChildEnded(
+            step=parent.step,
+            host_index=parent.host_index,
+            run_id=run.head.id,
+            outcome="given_up" if given_up else "done" if failure is None else "failed",
+            status=run.status,
+            output=run.output,
+            code="" if failure is None else "child_cancelled" if cancelled else "child_failed",
+            message=""
+            if failure is None
+            else f"{run.head.workflow} {run.status}: {failure.code}: {run.reason}",
+        ),
+    )
+
+
+# What comes of an attempt
+
+
+def _succeed(turn: Turn, step: StepDef, index: int, output: Any, *, who: str = "", why: str = "") -> None:
+    """The task did what it is for; its `output` template sees what came of it."""
+    if step.output is not None:
+        try:
+            output = step.output.render(with_raw_output(turn.run, step, turn.task(step, index), output))
+        except ExpressionError as error:
+            _fail(turn, step, index, no_retry(error), effect=True)
+            return
+    turn.record(TaskDone(at=turn.env.now, step=step.id, host_index=index, output=output, who=who, why=why))
+
+
+def _fail(turn: Turn, step: StepDef, index: int, error: ErrorInfo, *, effect: bool = False) -> None:
+    task = turn.task(step, index)
+    turn.record(
+        AttemptFailed(
+            at=turn.env.now,
+            step=step.id,
+            host_index=index,
+            command_id="",
+            status="failed",
+            error=error,
+            undo=task.undoing,
+            effect=effect and not task.undoing,
+            retry_at=retry_at(turn, step, task, error),
+            outcome=outcome_of(turn, task, "cancelled" if error.code == "child_cancelled" else "failed"),
+        )
+    )
+
+
+def _seconds(turn: Turn, task: Task) -> int:
+    began = turn.env.now if task.started_at is None else task.started_at
+    return (turn.env.now - began) // 1_000_000
+
+
+_BEGIN: Final[dict[str, Callable[[Turn, StepDef, int, Scope], None]]] = {
+    "sleep": _sleep,
+    "wait_for": _await_event,
+    "approve": _ask_person,
+    "emit": _emit,
+    "workflow": _start_child,
+}
