@@ -1,14 +1,26 @@
 """Drives the pure machine in tests: a run, its commands, and what agents say of them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from orchestrator.core import machine
 from orchestrator.core.compiler import compile_definition
 from orchestrator.core.facts import Fact
-from orchestrator.core.inputs import Env, Input, Move, ResultReceived, Wake
-from orchestrator.core.model import Run, RunHead, RunStatus, StepStatus, Task, TraceContext, step_status
+from orchestrator.core.inputs import Emission, Env, Input, Move, ResultReceived, Signal, StartChild, Wake
+from orchestrator.core.model import (
+    ParentRef,
+    Run,
+    RunHead,
+    RunStatus,
+    StepStatus,
+    Task,
+    TraceContext,
+    step_status,
+)
+from orchestrator.core.registry import Host, Registry
 from schemas.messages import Command, CommandKind, ErrorInfo, ResultStatus
 from schemas.times import to_datetime
 from schemas.workflow import Workflow
@@ -39,12 +51,26 @@ def chain(*names: str) -> list[dict[str, Any]]:
 class Saga:
     """One run of a workflow of these steps, begun at once."""
 
-    def __init__(self, *steps: dict[str, Any], given: Any = None, **document: Any) -> None:
+    def __init__(
+        self,
+        *steps: dict[str, Any],
+        given: Any = None,
+        hosts: Sequence[Host] = (),
+        parent: ParentRef | None = None,
+        queued: bool = False,
+        **document: Any,
+    ) -> None:
         data = {"workflow": "test", "steps": list(steps), **document}
         self.definition = compile_definition(msgspec.convert(data, Workflow))
         self.now = START
         self.facts: list[Fact] = []
         self.commands: list[Command] = []
+        self.signals: list[Signal] = []
+        self.children: list[StartChild] = []
+        self.emissions: list[Emission] = []
+        self.registry = Registry(live_for=10**15)
+        for host in hosts:
+            self.registry.put(structs.replace(host, seen_at=self.now))
         head = RunHead(
             id="run",
             workflow="test",
@@ -53,16 +79,20 @@ class Saga:
             created_at=self.now,
             trace=TraceContext(trace_id="ab" * 16, span_id="cd" * 8),
             input={} if given is None else given,
+            parent=parent,
         )
-        self._take(machine.start(self.definition, head, self._env()))
+        self._take(machine.start(self.definition, head, self._env(), queued=queued))
 
     def _env(self) -> Env:
-        return Env(now=self.now, jitter=0.5, epoch=1)
+        return Env(now=self.now, jitter=0.5, epoch=1, registry=self.registry)
 
     def _take(self, move: Move) -> Move:
         self.run: Run = move.run
         self.facts.extend(move.facts)
         self.commands.extend(dispatch.command for dispatch in move.commands)
+        self.signals.extend(move.signals)
+        self.children.extend(move.children)
+        self.emissions.extend(move.emissions)
         return move
 
     def give(self, given: Input) -> Move:
@@ -79,7 +109,7 @@ class Saga:
         command: Command,
         status: ResultStatus | str,
         *,
-        agent: str = "host-1",
+        agent: str = "",
         started: bool = True,
         code: str = "broken",
         retryable: bool = True,
@@ -92,16 +122,27 @@ class Saga:
         result = result_of(
             command,
             status,
-            agent,
+            agent or self.holder(command),
             output=output,
             error=ErrorInfo(code=code, message="it broke", retryable=retryable) if failed else None,
             started_at=to_datetime(self.now) if started else None,
         )
         return self.give(ResultReceived(msgspec.structs.replace(result, **changes)))
 
-    def last(self, step_id: str, kind: CommandKind = CommandKind.EXECUTE) -> Command:
-        """The newest command of this kind for a step."""
-        return next(c for c in reversed(self.commands) if c.step == step_id and c.kind is kind)
+    def holder(self, command: Command) -> str:
+        """The agent that the command was sent to."""
+        task = self.run.steps[command.step][command.host_index] if command.step in self.run.steps else Task()
+        return task.target.removeprefix("agent.") if task.target.startswith("agent.") else "host-1"
+
+    def last(
+        self, step_id: str, kind: CommandKind = CommandKind.EXECUTE, index: int | None = None
+    ) -> Command:
+        """The newest command of this kind for a step, or for one task of it."""
+        return next(
+            c
+            for c in reversed(self.commands)
+            if c.step == step_id and c.kind is kind and index in (None, c.host_index)
+        )
 
     def succeed(self, *step_ids: str) -> None:
         """The agents do these steps."""
