@@ -8,12 +8,13 @@ from schemas.workflow import Selector, Step, Target, Trigger, Workflow
 __all__ = ["about_lines", "forward_lines", "undo_lines"]
 
 
-def forward_lines(step: StepDef, document: Step) -> tuple[str, ...]:
-    """What a step does, a line each; `document` is the step as it was written."""
+def forward_lines(step: StepDef, document: Step, *, undone: bool) -> tuple[str, ...]:
+    """What a step does, a line each; `document` is the step as it was written, `undone`: it may be undone."""
     lines = [_task(step, document)]
     if document.target is not None:
         lines.append(_on(document.target))
     lines += _repeated(document)
+    lines += (f"at most {limit}" for limit in _limits(document))
     if document.if_ is not None:
         lines.append(f"if {document.if_}")
     if step.retry.attempts > 1:
@@ -26,7 +27,7 @@ def forward_lines(step: StepDef, document: Step) -> tuple[str, ...]:
         lines.append("pivot: no undo once it is done")
     if document.compensate is not None:
         lines.append(f"undo {document.compensate.action}")
-    elif step.can_undo:
+    elif undone:
         lines.append("undo by the child itself")
     return _plain(lines)
 
@@ -104,6 +105,14 @@ def _repeated(document: Step) -> list[str]:
         batch = document.rollout.batch or "all"
         lines.append(f"rollout {batch} at a time, {document.rollout.max_failures} may fail")
     return lines
+
+
+def _limits(document: Step) -> Iterator[str]:
+    """How long an event or a person is waited for, where the document says it."""
+    if document.wait_for is not None and document.wait_for.timeout is not None:
+        yield document.wait_for.timeout
+    if document.approve is not None and document.approve.timeout is not None:
+        yield f"{document.approve.timeout}, then {document.approve.on_timeout}"
 
 
 def _backwards(step: StepDef) -> list[str]:

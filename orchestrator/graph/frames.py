@@ -47,6 +47,8 @@ def cut(text: str, width: int, *, ascii_only: bool = False) -> str:
         text = text.encode("ascii", "backslashreplace").decode()
     if cell_len(text) <= width:
         return text
+    if width <= 0:
+        return ""
     return set_cell_size(text, width - 1).rstrip() + ("~" if ascii_only else "…")
 
 

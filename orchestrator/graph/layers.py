@@ -1,9 +1,11 @@
-"""In which layer each box stands: one further down than all that it comes after."""
+"""Which boxes come right after which, and in which layer each one stands."""
 
 from collections.abc import Collection, Mapping
+from functools import reduce
 from graphlib import TopologicalSorter
+from operator import or_
 
-__all__ = ["layer_numbers", "layers_of"]
+__all__ = ["direct", "layer_numbers", "layers_of"]
 
 After = Mapping[str, tuple[str, ...]]
 
@@ -29,3 +31,19 @@ def layers_of(after: After, last: Collection[str] = ()) -> list[list[str]]:
     for node, number in numbers.items():
         layers[number].append(node)
     return layers
+
+
+def direct(reach: Mapping[str, Collection[str]]) -> dict[str, tuple[str, ...]]:
+    """Of all that each node reaches, what it does not reach by way of another; in the order of the nodes.
+
+    `reach` is transitive and has no circles. Sets are bits of a number: a thousand nodes take well under a
+    second, however many edges there are between them.
+    """
+    bits = {node: 1 << i for i, node in enumerate(reach)}
+    masks = {node: reduce(or_, (bits[other] for other in found), 0) for node, found in reach.items()}
+    direct: dict[str, tuple[str, ...]] = {}
+    for node, found in reach.items():
+        indirect = reduce(or_, (masks[other] for other in found), 0)
+        near = (other for other in found if not bits[other] & indirect)
+        direct[node] = tuple(sorted(near, key=lambda other: bits[other].bit_length()))
+    return direct

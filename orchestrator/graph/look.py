@@ -17,7 +17,7 @@ STYLE: Final = """
 .baton .tip-undo{fill:#bc4c00}
 .baton .pivot .box{stroke:#9a6700;stroke-width:3}
 .baton .rule{stroke:#9a6700;stroke-width:3}
-.baton .past{fill:#9a6700;font-weight:600}
+.baton .past{fill:#9a6700;font-weight:600;stroke:#ffffff;stroke-width:5;paint-order:stroke}
 .baton .icon{fill:none;stroke:#ffffff;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
 .baton .action .band{fill:#0969da}
 .baton .workflow .band{fill:#8250df}
@@ -35,7 +35,7 @@ STYLE: Final = """
 .baton .undo .box,.baton .undo .net{stroke:#f0883e}
 .baton .tip-undo{fill:#f0883e}
 .baton .pivot .box,.baton .rule{stroke:#d29922}
-.baton .past{fill:#d29922}
+.baton .past{fill:#d29922;stroke:#0d1117}
 }
 """
 

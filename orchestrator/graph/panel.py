@@ -74,7 +74,7 @@ class Panel:
         width, height = (frame.width + _BAND_CELLS) * CELL, self._height(step)
         x, y = self._x(spot) - width / 2, self.tops[spot[1]]
         inner = f'x="{_number(x + _BAND - 4)}" y="{y}" width="{_number(width - _BAND + 4)}"'
-        icon = f'transform="translate({_number(x + _BAND / 2)} {_number(y + height / 2)})"'
+        icon = f'transform="translate({_number(x + (_BAND - 4) / 2)} {_number(y + height / 2)})"'
         parts = [
             f'<g class="{box.kind}{" pivot" if box.pivot else ""}">',
             f"<title>{escape(chr(10).join((step, *box.lines)))}</title>",

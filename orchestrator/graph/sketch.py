@@ -4,15 +4,13 @@ The undo order is the machine's (rule 4): an undo waits for the undos of everyth
 After the pivot nothing is undone (rule 6), so steps that need the pivot have no place in it.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
 from typing import Any
 
 from orchestrator.core.definition import Definition, StepDef, StepKind
 from orchestrator.graph.describe import about_lines, forward_lines, undo_lines
-from orchestrator.graph.layers import layers_of
+from orchestrator.graph.layers import direct, layers_of
 from schemas.workflow import Step
 
 __all__ = ["Box", "Order", "Sketch", "sketch_of"]
@@ -97,13 +95,15 @@ def sketch_of(definition: Definition) -> Sketch:
     past = pivot.dependents if pivot is not None else frozenset()
     undone = {name: step for name, step in steps.items() if step.can_undo and name not in past}
     forward = Order(
-        boxes={name: _forward_box(step, documents[name]) for name, step in steps.items()},
-        after=_direct({name: step.upstream for name, step in steps.items()}),
+        boxes={
+            name: _forward_box(step, documents[name], undone=name in undone) for name, step in steps.items()
+        },
+        after=direct({name: step.upstream for name, step in steps.items()}),
         last=past,
     )
     undo = Order(
         boxes={name: _undo_box(step, documents[name]) for name, step in undone.items()},
-        after=_direct({name: step.dependents & undone.keys() for name, step in undone.items()}),
+        after=direct({name: step.dependents & undone.keys() for name, step in undone.items()}),
     )
     return Sketch(
         definition=definition,
@@ -115,25 +115,9 @@ def sketch_of(definition: Definition) -> Sketch:
     )
 
 
-def _forward_box(step: StepDef, document: Step) -> Box:
-    return Box(step.id, step.kind, forward_lines(step, document), step.pivot)
+def _forward_box(step: StepDef, document: Step, *, undone: bool) -> Box:
+    return Box(step.id, step.kind, forward_lines(step, document, undone=undone), step.pivot)
 
 
 def _undo_box(step: StepDef, document: Step) -> Box:
     return Box(step.id, step.kind, undo_lines(step, document))
-
-
-def _direct(reach: Mapping[str, Collection[str]]) -> dict[str, tuple[str, ...]]:
-    """Of all that each node reaches, what it does not reach by way of another; in the order of the nodes.
-
-    `reach` is transitive and has no circles. Sets are bits of a number: a thousand nodes take well under a
-    second, however many edges there are between them.
-    """
-    bits = {node: 1 << i for i, node in enumerate(reach)}
-    masks = {node: reduce(or_, (bits[other] for other in found), 0) for node, found in reach.items()}
-    direct: dict[str, tuple[str, ...]] = {}
-    for node, found in reach.items():
-        indirect = reduce(or_, (masks[other] for other in found), 0)
-        near = (other for other in found if not bits[other] & indirect)
-        direct[node] = tuple(sorted(near, key=lambda other: bits[other].bit_length()))
-    return direct

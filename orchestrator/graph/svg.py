@@ -13,7 +13,7 @@ from orchestrator.graph.sketch import Order, Sketch
 
 __all__ = ["draw_svg"]
 
-_HEAD_ROOM: Final = 90
+_HEAD_ROOM: Final = 110
 """Cells of text in a line above the drawing."""
 _MAX_TOLD: Final = 2_000
 """Characters of the description for those who cannot see the drawing."""

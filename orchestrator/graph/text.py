@@ -1,6 +1,6 @@
 """A workflow drawn with characters, for a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from orchestrator.graph.canvas import Canvas, Style
@@ -10,7 +10,7 @@ from orchestrator.graph.layout import Layout, Spot, lay_out
 from orchestrator.graph.routing import Net, route
 from orchestrator.graph.sketch import Order, Sketch
 
-__all__ = ["draw_text"]
+__all__ = ["draw_order", "draw_text"]
 
 _ROOM: Final = (34, 26, 18)
 """Cells of text in a line of a box; the first with which the drawing fits is taken."""
@@ -21,11 +21,11 @@ def draw_text(sketch: Sketch, *, width: int, ascii_only: bool = False) -> str:
     """The whole drawing. An order that does not fit into `width` cells is a list of steps instead."""
     lines = [f"{sketch.definition.name}, version {sketch.definition.version[:12]}", *sketch.about]
     blocks = ["\n".join(cut(line, width, ascii_only=ascii_only) for line in lines)]
-    page = _Page(width, ascii_only=ascii_only)
-    blocks.append(page.draw(sketch.forward, "solid", sketch.pivot))
+    blocks.append(draw_order(sketch.forward, width=width, pivot=sketch.pivot, ascii_only=ascii_only))
     if sketch.undo.boxes:
         before = f" before {sketch.pivot} is done" if sketch.pivot else ""
-        blocks += [f"Undo, when a step fails{before}:", page.draw(sketch.undo, "dashed", None)]
+        drawn = draw_order(sketch.undo, width=width, style="dashed", ascii_only=ascii_only)
+        blocks += [cut(f"Undo, when a step fails{before}:", width, ascii_only=ascii_only), drawn]
         if sketch.kept:
             blocks.append(cut(f"Without an undo: {', '.join(sketch.kept)}", width, ascii_only=ascii_only))
     else:
@@ -33,40 +33,36 @@ def draw_text(sketch: Sketch, *, width: int, ascii_only: bool = False) -> str:
     return "\n\n".join(blocks)
 
 
-class _Page:
-    """How wide drawings may be, and of which characters they are."""
+def draw_order(
+    order: Order, *, width: int, style: Style = "solid", pivot: str | None = None, ascii_only: bool = False
+) -> str:
+    """One order: boxes as wide as there is room for, or a list of steps where there is none."""
+    layers = layers_of(order.after, order.last)
+    for room in _ROOM:
+        boxes = frames(order, room, ascii_only=ascii_only)
+        widths = {
+            step: max(cells, 2 * len(order.after[step]) + 3) for step, cells in widths_of(boxes).items()
+        }
+        if max(sum(widths[step] + 1 for step in layer) for layer in layers) > width + 1:
+            continue
+        layout = lay_out(order, widths)
+        if layout.width <= width:
+            room_beside = width - layout.width - 1
+            rule = None if pivot is None else cut(_past(pivot), room_beside, ascii_only=ascii_only)
+            return _Picture(order, layout, boxes, widths, style).draw(rule, ascii_only=ascii_only)
+    return "\n".join(cut(line, width, ascii_only=ascii_only) for line in _listed(order, layers, pivot))
 
-    def __init__(self, width: int, *, ascii_only: bool) -> None:
-        self.width = width
-        self.ascii = ascii_only
 
-    def draw(self, order: Order, style: Style, pivot: str | None) -> str:
-        """Boxes as wide as there is room for, or a list where there is none."""
-        layers = layers_of(order.after, order.last)
-        for room in _ROOM:
-            boxes = frames(order, room, ascii_only=self.ascii)
-            widths = {
-                step: max(width, 2 * len(order.after[step]) + 3) for step, width in widths_of(boxes).items()
-            }
-            if max(sum(widths[step] + 1 for step in layer) for layer in layers) > self.width:
-                continue
-            layout = lay_out(order, widths)
-            if layout.width <= self.width:
-                return _Picture(order, layout, boxes, widths, style).draw(pivot, ascii_only=self.ascii)
-        return self._list(order, layers, pivot)
-
-    def _list(self, order: Order, layers: list[list[str]], pivot: str | None) -> str:
-        """A line for each step: its layer, what it comes after, and as much else as fits."""
-        lines = []
-        for number, layer in enumerate(layers, 1):
-            for step in layer:
-                above = order.after[step]
-                after = [f"after {', '.join(above)}"] if above else []
-                lines.append(f"{number:>3} {step}: {'; '.join([*after, *order.boxes[step].lines])}")
-            following = layers[number] if number < len(layers) else None
-            if pivot and order.last.isdisjoint(layer) and (following is None or following[0] in order.last):
-                lines.append(f"    == {_past(pivot)} ==")
-        return "\n".join(cut(line, self.width, ascii_only=self.ascii) for line in lines)
+def _listed(order: Order, layers: list[list[str]], pivot: str | None) -> Iterator[str]:
+    """A line for each step: its layer, what it comes after, and what else there is to say."""
+    upper = sum(order.last.isdisjoint(layer) for layer in layers)
+    for number, layer in enumerate(layers, 1):
+        for step in layer:
+            above = order.after[step]
+            after = [f"after {', '.join(above)}"] if above else []
+            yield f"{number:>3} {step}: {'; '.join([*after, *order.boxes[step].lines])}"
+        if pivot and number == upper:
+            yield f"    == {_past(pivot)} =="
 
 
 def _past(pivot: str) -> str:
@@ -91,15 +87,15 @@ class _Picture:
         self.style = style
         self.exits: dict[Spot, int] = dict(layout.column)  # where a spot is left; a trunk may step aside
 
-    def draw(self, pivot: str | None, *, ascii_only: bool) -> str:
-        """All layers, with the lines between them; under what can be undone a rule names the pivot."""
+    def draw(self, rule: str | None, *, ascii_only: bool) -> str:
+        """All layers, with the lines between them; under what can be undone a rule, if it has a text."""
         self.canvas = Canvas(ascii_only=ascii_only)
         row = 0
         for number, layer in enumerate(self.layout.layers, 1):
             row = self._layer(row, layer)
-            if pivot and number == (self.layout.cut or len(self.layout.layers)):
+            if rule is not None and number == (self.layout.cut or len(self.layout.layers)):
                 self._down(layer, row, row)
-                self.canvas.rule(row, self.layout.width, _past(pivot))
+                self.canvas.rule(row, self.layout.width, rule)
                 row += 1
             if number < len(self.layout.layers):
                 nets = route(self.layout, number - 1, self.exits, self.widths)
@@ -138,18 +134,24 @@ class _Picture:
         """The lines between two layers; gives the row below them."""
         bottom = top + max((net.row + 1 for net in nets if net.row is not None), default=1)
         for net in nets:
-            step = net.start[0]
-            turn = bottom if net.row is None else top + net.row
-            self.canvas.down(step, net.column, top, turn - 1, self.style)
-            if net.row is not None:
-                turns = {net.column: _UP}
-                for column in net.ends.values():
-                    turns[column] = turns.get(column, 0) | _DOWN
-                self.canvas.across(step, turn, turns, self.style)
+            self._net(top, bottom, net)
             for spot, column in net.ends.items():
-                self.canvas.down(step, column, turn + 1, bottom, self.style)
                 self.exits[spot] = column
                 if self.layout.is_box(spot):
                     self.exits[spot] = self.layout.column[spot]
                     self.canvas.arrow(bottom, column)
         return bottom + 1
+
+    def _net(self, top: int, bottom: int, net: Net) -> None:
+        """The lines from one spot, from row `top` to row `bottom`."""
+        step = net.start[0]
+        if net.row is None:
+            self.canvas.down(step, net.column, top, bottom, self.style)
+            return
+        turn = top + net.row
+        turns = {net.column: _UP}
+        self.canvas.down(step, net.column, top, turn - 1, self.style)
+        for column in net.ends.values():
+            turns[column] = turns.get(column, 0) | _DOWN
+            self.canvas.down(step, column, turn + 1, bottom, self.style)
+        self.canvas.across(step, turn, turns, self.style)
