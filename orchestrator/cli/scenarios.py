@@ -58,7 +58,8 @@ def _chosen(files: list[Path], only: str) -> Any:
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}") from None
     if not chosen:
-        raise UsageError(f"no scenario's file or name contains '{only}'", hint="leave -k out to play all")
+        why = f"no scenario's file or name contains '{only}'" if only else "there is no *.yaml there"
+        raise UsageError(why, hint="name scenario files, or directories of them")
     return chosen
 
 

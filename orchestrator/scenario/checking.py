@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, NamedTuple
 
 from orchestrator.core.definition import Path
 from orchestrator.core.model import RunStatus, StepStatus
@@ -26,16 +26,25 @@ from schemas.scenario import (
 
 __all__ = ["problems"]
 
-Problem = tuple[Path, str, str]
+
+class Problem(NamedTuple):
+    """What is wrong, by its path within the scenario. `of_key`: with the key there, not with its value."""
+
+    path: Path
+    message: str
+    hint: str = ""
+    of_key: bool = False
+
+
 _THINGS: Final = ("start", "event", "do", "result", "agent", "apply", "expect")
 _TROUBLE: Final = ("down", "up", "rebuilt")
 _DECISIONS: Final = ("retry", "skip", "done")
 
 
 def problems(scenario: Scenario) -> Iterator[Problem]:
-    """What is wrong with a scenario, as (path within it, message, hint)."""
+    """What is wrong with a scenario."""
     for name, given in scenario.outcomes.items():
-        yield from _command(("outcomes", name), name)
+        yield from (problem._replace(of_key=True) for problem in _command(("outcomes", name), name))
         for place, one in enumerate(given if isinstance(given, list) else [given]):
             path: Path = ("outcomes", name, place) if isinstance(given, list) else ("outcomes", name)
             yield from _outcome(path, one)
@@ -47,7 +56,7 @@ def problems(scenario: Scenario) -> Iterator[Problem]:
 def _word(path: Path, word: str | None, known: Sequence[str], what: str) -> Iterator[Problem]:
     if word is not None and word not in known:
         near = get_close_matches(word, known, 1)
-        yield (
+        yield Problem(
             path,
             f"'{word}' is not {what}",
             f"did you mean '{near[0]}'?" if near else f"use {', '.join(known)}",
@@ -58,7 +67,7 @@ def _command(path: Path, text: str) -> Iterator[Problem]:
     try:
         parse_command(text)
     except InvalidInput as error:
-        yield path, error.message, error.hint
+        yield Problem(path, error.message, error.hint)
 
 
 def _outcome(path: Path, given: str | Outcome) -> Iterator[Problem]:
@@ -78,28 +87,30 @@ def _outcome(path: Path, given: str | Outcome) -> Iterator[Problem]:
 def _happening(path: Path, given: Happening) -> Iterator[Problem]:
     things = [name for name in _THINGS if getattr(given, name) is not None]
     if len(things) != 1:
-        yield (
+        yield Problem(
             path,
             f"expected exactly one thing to happen, got {len(things)}",
             f"give one of {', '.join(_THINGS)}",
         )
     if (given.at is None) == (given.when is None):
-        yield path, "it must say when: either 'at' or 'when'", "for example at: 5s, or when: charge running"
+        yield Problem(
+            path, "it must say when: either 'at' or 'when'", "for example at: 5s, or when: charge running"
+        )
     if given.when is not None:
         try:
             parse_moment(given.when)
         except InvalidInput as error:
-            yield (*path, "when"), error.message, error.hint
+            yield Problem((*path, "when"), error.message, error.hint)
     yield from _word((*path, "do"), given.do, MOVES, "a move")
     yield from _word((*path, "decision"), given.decision, _DECISIONS, "a decision")
     if given.do == "resolve" and (given.step is None or given.decision is None):
-        yield (
+        yield Problem(
             path,
             "resolve needs 'step' and 'decision'",
             "for example {do: resolve, step: pay, decision: done}",
         )
     if given.do in ("approve", "reject", "retry", "retry_now") and given.step is None:
-        yield path, f"{given.do} needs 'step'", ""
+        yield Problem(path, f"{given.do} needs 'step'")
     if given.result is not None:
         statuses = [str(status) for status in ResultStatus]
         yield from _word((*path, "result", "status"), given.result.status, statuses, "a result's status")
@@ -131,7 +142,7 @@ def _expected_command(path: Path, given: str | ExpectedCommand) -> Iterator[Prob
         yield from _command(path, given)
         return
     if (given.command is None) == (given.any is None):
-        yield path, "expected either 'command' or 'any'", ""
+        yield Problem(path, "expected either 'command' or 'any'")
     if given.command is not None:
         yield from _command((*path, "command"), given.command)
     for place, one in enumerate(given.any or ()):

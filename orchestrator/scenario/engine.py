@@ -89,8 +89,7 @@ class Engine:
         text = f"{undo}{result.step}{index} {result.status}{error}, says {result.agent}"
         ignored = 0 if run is None else run.ignored
         self.log.handled += 1
-        if result.status.is_final:
-            self.log.answer(result.command_id)
+        self.log.answer(result.command_id, final=result.status.is_final)
         place = len(self.log.entries)
         self.handle(ResultArrived(result, 0))
         now = self.memory.runs.get(result.run_id)
@@ -113,7 +112,7 @@ class Engine:
             "note", self.names.of(command.run_id), f"{command.step}: the command expired, nobody took it"
         )
         self.log.handled += 1
-        self.log.answer(command.id)
+        self.log.answer(command.id, final=True)
         self.handle(CommandExpiredOnBus(command))
 
     # time

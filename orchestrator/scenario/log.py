@@ -77,8 +77,9 @@ class Log:
     """The history of each run, by its id."""
     handled: int = 0
 
-    def answer(self, command_id: str) -> None:
-        """Note that somebody said how a command ended."""
+    def answer(self, command_id: str, *, final: bool) -> None:
+        """Note that somebody said how a command stands or ended; what was asked about it is answered too."""
         for sent in self.commands:
-            if sent.command.id == command_id and sent.answered is None:
+            asked = sent.name.verb != "do" and sent.command.args.get("command_id") == command_id
+            if sent.answered is None and (asked or (final and sent.command.id == command_id)):
                 sent.answered = self.handled

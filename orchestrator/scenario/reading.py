@@ -84,8 +84,8 @@ class _Reader:
 
     def _case(self, index: int, scenario: Scenario) -> Case:
         path: Path = ("scenarios", index)
-        for where, message, hint in problems(scenario):
-            self._problem((*path, *where), message, hint)
+        for problem in problems(scenario):
+            self._problem((*path, *problem.path), problem.message, problem.hint, of_key=problem.of_key)
         documents, refused = self._documents(path, scenario)
         if scenario.expect.refused is None:
             self.found += refused
@@ -166,8 +166,11 @@ class _Reader:
             self._problem((*path, "now"), error.message, error.hint)
             return BEGINNING
 
-    def _problem(self, path: Path, message: str, hint: str = "") -> None:
+    def _problem(self, path: Path, message: str, hint: str = "", *, of_key: bool = False) -> None:
         node = self._node(path)
+        if of_key:
+            entries = self._node(path[:-1]).entries or {}
+            node = entries[str(path[-1])][0]
         self.found.append(Diagnostic(str(self.path), node.line, node.column, message, hint, path))
 
     def _node(self, path: Path) -> Node:

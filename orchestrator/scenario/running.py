@@ -5,7 +5,6 @@ from pathlib import Path
 
 from orchestrator.document.diagnostics import InvalidDocument
 from orchestrator.scenario.reading import Case, read_scenarios
-from schemas.errors import InvalidInput
 
 __all__ = ["FileOfCases", "find_files", "read_all"]
 
@@ -17,12 +16,7 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(path.rglob("*.yaml"))
-            if not inside:
-                raise InvalidInput(
-                    f"there is no *.yaml below {path}", code="usage", hint="name a scenario file"
-                )
-            found += inside
+            found += sorted(path.rglob("*.yaml"))
         else:
             found.append(path)
     return found
