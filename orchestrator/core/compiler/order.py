@@ -1,4 +1,4 @@
-"""The order of a document's steps: who needs whom, what came surely before, and what the pivot cuts off."""
+"""The order of a document's steps: who needs whom, and what came surely before."""
 
 from dataclasses import dataclass, field
 
@@ -26,7 +26,7 @@ def order_of(checks: Checks) -> Order:
     for i, step in enumerate(checks.steps):
         if checks.ids[step.id] != i:
             checks.problem(("steps", i, "id"), f"a second step with the id '{step.id}'", "ids must differ")
-    pivot = _pivot(checks)
+    _check_pivot(checks)
     needs = {}
     for i, step in enumerate(checks.steps):
         found = _needs(checks, step, i)
@@ -34,8 +34,6 @@ def order_of(checks: Checks) -> Order:
             needs[step.id] = found
     upstream = closure(needs)
     if len(upstream) == len(needs):
-        if pivot is not None:
-            _check_undos(checks, pivot, upstream)
         return Order(needs, upstream, closure(reverse(needs)))
     for circle in cycles(needs):
         names = " -> ".join((*circle, circle[0]))
@@ -61,19 +59,9 @@ def _needs(checks: Checks, step: Step, index: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(known))
 
 
-def _pivot(checks: Checks) -> str | None:
-    """The step past which nothing is undone; a second one is refused."""
+def _check_pivot(checks: Checks) -> None:
+    """Refuse a second step past which nothing is undone."""
     pivots = [(i, step.id) for i, step in enumerate(checks.steps) if step.pivot]
     for i, _ in pivots[1:]:
         message = f"a second pivot: '{pivots[0][1]}' is one already"
         checks.problem(("steps", i, "pivot"), message, "a run has one point of no return; keep one")
-    return pivots[0][1] if pivots else None
-
-
-def _check_undos(checks: Checks, pivot: str, upstream: dict[str, frozenset[str]]) -> None:
-    """Refuse an undo of what comes after the pivot: it could never run (rule 6)."""
-    for i, step in enumerate(checks.steps):
-        if step.compensate is not None and pivot in upstream[step.id]:
-            path = ("steps", i, "compensate")
-            message = f"this undo can never run: '{step.id}' comes after the pivot '{pivot}'"
-            checks.order_problem(path, message, "leave it out: past the pivot nothing is undone")
