@@ -193,7 +193,8 @@ class _Compiler:
         if self.expressions > _MAX_EXPRESSIONS:
             if self.expressions == _MAX_EXPRESSIONS + 1:
                 message = f"more than {_MAX_EXPRESSIONS} expressions in one template"
-                self.faults.append(Fault(message, offset=offset, path=path))
+                hint = "make it of fewer, or split the step"
+                self.faults.append(Fault(message, hint, offset, path))
             return None
         try:
             expression = Expression.compile(source, self.scope)

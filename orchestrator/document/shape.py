@@ -121,7 +121,9 @@ class _Fitter:
         named = [option for option in options if not isinstance(option, inspect.NoneType)]
         first = named[0]
         hint = ""
-        if isinstance(node.data, dict | list) or node.data is None:
+        if isinstance(first, inspect.StructType):
+            hint = f"write {{{', '.join(f'{one.encode_name}: …' for one in first.fields if one.required)}}}"
+        elif isinstance(node.data, dict | list) or node.data is None:
             pass
         elif isinstance(first, inspect.StrType):
             usual = _NAMED[first.pattern][1] if first.pattern in _NAMED else "put it in quotes"
@@ -298,4 +300,5 @@ def _got(value: Any) -> str:
 
 
 def _cut(text: str, limit: int = 60) -> str:
+    text = re.sub(r"\s", " ", text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

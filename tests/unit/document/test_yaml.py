@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.document import check_text
@@ -207,6 +207,7 @@ def test_positions() -> None:
 
 
 @settings(max_examples=150, deadline=None)
+@example("0\n\n0")
 @given(st.text(max_size=80) | st.text("ab:-[]{}&*!|>'\"%@`#?,\n\t \\<~.019$", max_size=80))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """No text makes the reader fail: there is a result or there are diagnostics inside the text."""
