@@ -9,7 +9,7 @@ __all__ = ["about_lines", "forward_lines", "undo_lines"]
 
 
 def forward_lines(step: StepDef, document: Step, *, undone: bool) -> tuple[str, ...]:
-    """What a step does, a line each; `document` is the step as it was written, `undone`: it may be undone."""
+    """What a step does, a line each; `document` is the step as it was written, `undone`: it can be."""
     lines = [_task(step, document)]
     if document.target is not None:
         lines.append(_on(document.target))
@@ -25,10 +25,9 @@ def forward_lines(step: StepDef, document: Step, *, undone: bool) -> tuple[str, 
         lines.append("pauses if it fails")
     if step.pivot:
         lines.append("pivot: no undo once it is done")
-    if document.compensate is not None:
-        lines.append(f"undo {document.compensate.action}")
-    elif undone:
-        lines.append("undo by the child itself")
+    if undone:
+        undo = document.compensate
+        lines.append("undo by the child itself" if undo is None else f"undo {undo.action}")
     return _plain(lines)
 
 

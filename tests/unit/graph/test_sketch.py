@@ -41,14 +41,16 @@ def test_nothing_is_undone_past_the_pivot() -> None:
         step("a"),
         step("p", "a", undo=False, pivot=True),
         {"id": "late", "needs": ["p"], "workflow": "child"},
+        step("latest", "late"),
         step("beside", "a"),
         step("end", "beside"),
     )
     assert drawn.pivot == "p"
-    assert drawn.forward.last == {"late"}
+    assert drawn.forward.last == {"late", "latest"}
     assert set(drawn.undo.boxes) == {"a", "beside", "end"}
-    assert drawn.kept == ("p", "late")
+    assert drawn.kept == ("p", "late", "latest")
     assert drawn.forward.boxes["late"].lines == ("workflow child",)
+    assert drawn.forward.boxes["latest"].lines == ("action do.it", "on h")
 
 
 def test_json_has_all_edges_of_the_document() -> None:
