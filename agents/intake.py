@@ -11,15 +11,17 @@ from agents.answers import Identity, Outcome, answer, error_info, failure
 from agents.context import Context
 from agents.jobs import Job
 from agents.journal import Entry
+from agents.probes import Lost
 from agents.processes import Processes
 from agents.sdk import Action, BadArguments
 from runtime.bus.port import Delivery
 from schemas.codec import Malformed, decode
+from schemas.errors import InvalidInput
 from schemas.messages import Command, CommandKind, ResultStatus
 from schemas.names import AGAIN_HEADER, Topology
-from schemas.times import Micros, from_datetime
+from schemas.times import Micros, from_datetime, from_rfc3339, to_datetime
 
-__all__ = ["Intake", "Taken", "Workshop", "rejected"]
+__all__ = ["Intake", "Taken", "Workshop", "is_question", "rejected"]
 
 log = logging.getLogger(__name__)
 
@@ -52,15 +54,31 @@ class Workshop:
         body = action.body_for(command.kind)
         try:
             arguments = body.check(command.args)
-            idempotent = command.idempotent or action.is_idempotent(arguments)
+            idempotent = command.idempotent or action.is_idempotent(arguments, command.kind)
         except BadArguments as error:
             return Outcome(ResultStatus.REJECTED, None, failure(error)[0])
         except Exception as error:  # noqa: BLE001 - a type of the action's author may raise whatever it likes
             return rejected("bad_arguments", f"{type(error).__name__}: {error}")
-        context = Context(
+        return Job(command, body, arguments, self._context(command, traceparent), idempotent=idempotent)
+
+    def lost(self, command: Command, traceparent: str, started_at: Micros) -> Lost | None:
+        """A lost command whose probe can be asked; None where there is none, or not for its arguments."""
+        action = self._actions.get(command.action)
+        probe = action.probe_for(command.kind) if action is not None else None
+        if action is None or probe is None:
+            return None
+        try:
+            arguments = action.body.check(command.args)
+        except Exception as error:  # noqa: BLE001 - as in `prepare`; it fitted once, the action has changed
+            log.warning("the probe of %s cannot be asked: %s", command.action, type(error).__name__)
+            return None
+        context = self._context(command, traceparent)
+        return Lost(command, to_datetime(started_at), probe, arguments, context)
+
+    def _context(self, command: Command, traceparent: str) -> Context:
+        return Context(
             command, self.identity.agent, work=self._work, processes=self._processes, traceparent=traceparent
         )
-        return Job(command, body, arguments, context, idempotent=idempotent)
 
 
 def rejected(code: str, message: str, *, retryable: bool = False) -> Outcome:
@@ -78,11 +96,15 @@ class Taken(NamedTuple):
 
 @dataclass(slots=True)
 class Intake:
-    """One batch of deliveries, sorted by what is to be done. `jobs` are those that the agent has in hand."""
+    """One batch of deliveries, sorted by what is to be done. `jobs` are those that the agent has in hand.
+
+    `forgotten`: of commands issued until then the journal no longer has all.
+    """
 
     workshop: Workshop
     jobs: MutableMapping[str, Job]
     now: datetime
+    forgotten: Micros
     at: Micros = field(init=False)
     taken: list[Taken] = field(default_factory=list)
     accepted: list[Delivery] = field(default_factory=list)
@@ -122,7 +144,7 @@ class Intake:
                 self.notes.append((job, ResultStatus.STARTED))
             return
         traceparent = _traceparent(delivery)
-        made = self._made(command, traceparent, elsewhere=_perhaps_elsewhere(delivery))
+        made = self._made(command, traceparent, self._doubt(command, delivery))
         if isinstance(made, Job):
             self.jobs[command.id] = made
             self._take(command, command.id, made, delivery.body, traceparent=traceparent)
@@ -130,29 +152,35 @@ class Intake:
             outcome = made._replace(finished_at=self.now)
             self._take(command, command.id, None, answer(self.workshop.identity, command, outcome))
 
-    def _made(self, command: Command, traceparent: str, *, elsewhere: bool) -> Job | Outcome:
+    def _made(self, command: Command, traceparent: str, doubt: Outcome | None) -> Job | Outcome:
         """A job, or the answer to a command that will not be run.
 
-        `elsewhere`: another agent of the pool may have it. To run it here too is harmless only if it is
-        idempotent, and to call it expired would deny an effect that it may have there.
+        `doubt`: it may have been run before. To run it again is harmless only if it is idempotent, and to
+        call it expired would deny an effect that it may have had.
         """
         late = (self.now - command.expires_at).total_seconds()
         if late > 0:
-            return (
-                _UNKNOWN
-                if elsewhere
-                else rejected("expired", f"it came {late:.1f} s too late", retryable=True)
-            )
+            return doubt or rejected("expired", f"it came {late:.1f} s too late", retryable=True)
         made = self.workshop.prepare(command, traceparent)
-        return _UNKNOWN if elsewhere and isinstance(made, Job) and not made.idempotent else made
+        return doubt if doubt and isinstance(made, Job) and not made.idempotent else made
+
+    def _doubt(self, command: Command, delivery: Delivery) -> Outcome | None:
+        """Why a command that is not in the journal may have been run, where that cannot be told."""
+        if not delivery.redelivered and AGAIN_HEADER not in delivery.headers:
+            return None
+        if delivery.routing_key.startswith(Topology.pool_key("")):
+            return _ELSEWHERE
+        return _FORGOTTEN if from_datetime(command.issued_at) <= self.forgotten else None
 
     def _question(self, command: Command, about: str) -> None:
         """A query or a cancel. What was never seen becomes a tombstone: should it come, it will not start."""
         job = self.jobs.get(about)
         if job is None:
-            never = Outcome(ResultStatus.NEVER_SEEN, finished_at=self.now)
-            body = answer(self.workshop.identity, command, never, about=about)
-            self._take(command, about, None, body, tombstone=True)
+            issued_at = _issued_at(command)
+            forgotten = self.forgotten > 0 and (issued_at is None or issued_at <= self.forgotten)
+            outcome = (_FORGOTTEN if forgotten else _NEVER_SEEN)._replace(finished_at=self.now)
+            body = answer(self.workshop.identity, command, outcome, about=about)
+            self._take(command, about, None, body, issued_at=issued_at, tombstone=not forgotten)
         elif command.kind is CommandKind.CANCEL:
             self.cancels.append(job)
         elif not job.ended:
@@ -167,28 +195,46 @@ class Intake:
         body: bytes,
         *,
         traceparent: str = "",
+        issued_at: Micros | None = None,
         tombstone: bool = False,
     ) -> None:
         """Plan a row: of the command's own `body` when there is a job, else of its result's."""
-        at = self.at
+        common = (traceparent, command.reply_to, self.at, issued_at or from_datetime(command.issued_at))
         if job is not None:
-            entry = Entry(about, "received", False, body, traceparent, command.reply_to, at)
+            entry = Entry(about, "received", False, body, *common)
         else:
-            entry = Entry(about, "finished", tombstone, None, traceparent, command.reply_to, at, body)
+            entry = Entry(about, "finished", tombstone, None, *common, body)
         self.taken.append(Taken(command, entry, job))
 
 
-_UNKNOWN: Final = Outcome(
-    ResultStatus.UNKNOWN,
-    None,
-    error_info("taken_elsewhere", "another agent of the pool may have taken it, and it is not idempotent"),
+def _unknown(code: str, message: str) -> Outcome:
+    return Outcome(ResultStatus.UNKNOWN, None, error_info(code, message))
+
+
+_NEVER_SEEN: Final = Outcome(ResultStatus.NEVER_SEEN)
+_ELSEWHERE: Final = _unknown(
+    "taken_elsewhere", "another agent of the pool may have taken it, and it is not idempotent"
+)
+_FORGOTTEN: Final = _unknown(
+    "forgotten", "it is not in the agent's journal, from which commands as old as it have been removed"
 )
 
 
-def _perhaps_elsewhere(delivery: Delivery) -> bool:
-    """Whether another member of a pool may have seen this command: it was delivered or published before."""
-    again = delivery.redelivered or AGAIN_HEADER in delivery.headers
-    return again and delivery.routing_key.startswith(Topology.pool_key(""))
+def is_question(delivery: Delivery) -> bool:
+    """Whether it asks about another command, or cannot be read: it takes no room in the backlog."""
+    try:
+        return _about(decode(delivery.body, Command)) is not None
+    except Malformed:
+        return True
+
+
+def _issued_at(question: Command) -> Micros | None:
+    """When the command that a question is about was issued, if it says so."""
+    text = question.args.get("issued_at")
+    try:
+        return from_rfc3339(text) if isinstance(text, str) else None
+    except InvalidInput:
+        return None
 
 
 def _about(command: Command) -> str | None:

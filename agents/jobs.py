@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from agents.answers import Outcome, error_info, failure, output_of
+from agents.backlog import Backlog
 from agents.context import Context, Stopped
 from agents.limits import Limits
 from agents.sdk import Body, TimedOut
@@ -51,6 +51,11 @@ class Job:
     progress: Any = None
     told_at: float = 0.0
     timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
+
+    @property
+    def priority(self) -> int:
+        """0 to 9; of those that wait, higher goes first."""
+        return self.command.priority
 
 
 Finish = Callable[[Outcome], None]
@@ -98,7 +103,7 @@ class RunnerEvents(Protocol):
 
 
 class Runner:
-    """Runs at most `concurrency` jobs at a time, the others wait in order."""
+    """Runs at most `concurrency` jobs at a time; the others wait, see `Backlog`."""
 
     def __init__(
         self,
@@ -113,7 +118,7 @@ class Runner:
         self._telemetry = telemetry
         self._concurrency = concurrency
         self._limits = limits
-        self._queue: deque[Job] = deque()
+        self._queue: Backlog[Job] = Backlog()
         self._active: dict[Job, None] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -131,12 +136,12 @@ class Runner:
 
     def submit(self, job: Job) -> None:
         """Queue a job whose command is in the journal."""
-        self._queue.append(job)
+        self._queue.put(job)
         self._pump()
 
     def _pump(self) -> None:
         while self._queue and len(self._active) < self._concurrency and not self._closed:
-            job = self._queue.popleft()
+            job = self._queue.take()
             self._active[job] = None
             self._idle.clear()
             if job.idempotent:

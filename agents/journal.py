@@ -40,15 +40,20 @@ class Entry(NamedTuple):
     traceparent: str
     reply_to: str
     received_at: Micros
+    issued_at: Micros
+    """By the coordinator's clock; of a tombstone the time that the question names, or is itself from."""
     result: bytes | None = None
 
 
 class Known(NamedTuple):
-    """What the journal already had on a command."""
+    """What the journal already had on a command. With a result it has the `command` only if that was lost."""
 
     state: State
     tombstone: bool
     result: bytes | None
+    command: bytes | None = None
+    traceparent: str = ""
+    started_at: Micros | None = None
 
 
 class Unsettled(NamedTuple):
@@ -66,16 +71,24 @@ class Unsettled(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """Everything that one transaction writes. `started`: (at, id); `finished`: (result, id)."""
+    """Everything that one transaction writes, in this order, which is that of a command's life.
+
+    `started`: (at, id). `finished`: (result, id). `lost`: likewise, with a result that is no answer; the
+    command is kept, so that a query can ask its probe again, and is then `reopened`: as if just lost.
+    """
 
     received: list[Entry] = field(default_factory=list)
+    reopened: list[tuple[str]] = field(default_factory=list)
     started: list[tuple[Micros, str]] = field(default_factory=list)
     finished: list[tuple[bytes, str]] = field(default_factory=list)
+    lost: list[tuple[bytes, str]] = field(default_factory=list)
     published: list[tuple[str]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Whether there is anything to write."""
-        return bool(self.received or self.started or self.finished or self.published)
+        return bool(
+            self.received or self.reopened or self.started or self.finished or self.lost or self.published
+        )
 
 
 class Journal:
@@ -85,11 +98,13 @@ class Journal:
         self._world = world or SystemWorld()
         self._db = Database(path, _HERE / "migrations", application_id=APPLICATION_ID, worker=worker)
         self.instance_id = ""
+        self.forgotten: Micros = 0
+        """The youngest `issued_at` of what was pruned: a later command that is not here never came."""
 
     async def open(self) -> None:
         """Open or make the file, and with it the instance id."""
         await self._db.open()
-        self.instance_id = await self._db.write(_instance, self._world.instance_id())
+        self.instance_id, self.forgotten = await self._db.write(_instance, self._world.instance_id())
 
     async def close(self) -> None:
         """Close the file."""
@@ -108,14 +123,19 @@ class Journal:
         return await self._db.read(_unsettled, after, limit)
 
     async def prune(self, now: Micros, limits: Limits) -> int:
-        """Forget some of the oldest answered commands; return how many. Call again while it returns any."""
-        return await self._db.write(_prune, now, limits)
+        """Forget some of the oldest answered commands; return how many. Call again while it returns any.
+
+        Not while a batch that was made with an earlier `forgotten` waits to be written.
+        """
+        count, youngest = await self._db.write(_prune, now, limits)
+        self.forgotten = max(self.forgotten, youngest)
+        return count
 
 
-def _instance(db: sqlite3.Connection, new: str) -> str:
+def _instance(db: sqlite3.Connection, new: str) -> tuple[str, Micros]:
     db.execute(_SQL["make_instance"], (new,))
-    (instance,) = db.execute(_SQL["instance"]).fetchone()
-    return str(instance)
+    instance, forgotten = db.execute(_SQL["instance"]).fetchone()
+    return str(instance), int(forgotten)
 
 
 def _write(db: sqlite3.Connection, batch: Batch) -> dict[int, Known]:
@@ -123,10 +143,12 @@ def _write(db: sqlite3.Connection, batch: Batch) -> dict[int, Known]:
     receive = _SQL["receive"]
     for place, entry in enumerate(batch.received):
         if db.execute(receive, entry).rowcount == 0:
-            state, tombstone, result = db.execute(_SQL["find"], (entry.id,)).fetchone()
-            known[place] = Known(state, bool(tombstone), result)
+            state, tombstone, *more = db.execute(_SQL["find"], (entry.id,)).fetchone()
+            known[place] = Known(state, bool(tombstone), *more)
+    _many(db, "reopen", batch.reopened)
     _many(db, "start", batch.started)
     _many(db, "finish", batch.finished)
+    _many(db, "lose", batch.lost)
     _many(db, "publish", batch.published)
     return known
 
@@ -140,12 +162,14 @@ def _unsettled(db: sqlite3.Connection, after: int, limit: int) -> list[Unsettled
     return [Unsettled(*row) for row in db.execute(_SQL["unsettled"], (after, limit))]
 
 
-def _prune(db: sqlite3.Connection, now: Micros, limits: Limits) -> int:
-    return db.execute(
-        _SQL["prune"],
-        {
-            "batch": limits.prune_batch,
-            "before": now - round(limits.keep_published * 1_000_000),
-            "keep": limits.max_published,
-        },
-    ).rowcount
+def _prune(db: sqlite3.Connection, now: Micros, limits: Limits) -> tuple[int, Micros]:
+    bounds = {
+        "batch": limits.prune_batch,
+        "before": now - round(limits.keep_published * 1_000_000),
+        "keep": limits.max_published,
+    }
+    gone = [issued_at for (issued_at,) in db.execute(_SQL["prune"], bounds)]
+    youngest = max(gone, default=0)
+    if gone:
+        db.execute(_SQL["forget"], (youngest,))
+    return len(gone), youngest

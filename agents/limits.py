@@ -57,6 +57,10 @@ class Limits:
     """At shutdown, how long running actions may go on before they are killed."""
     kill_after: float = 15.0
     """How long a stopped action may take to end before its outcome is called `unknown`."""
+    probe_timeout: float = 30.0
+    """How long a probe may take to find out what became of a lost attempt."""
+    probes: int = 4
+    """How many are asked at once."""
     publish_on_stop: float = 5.0
     """At shutdown, how long to wait for the broker to take the last results."""
     retry_returned: float = 5.0

@@ -3,7 +3,8 @@
 Each state has one honest continuation (rule 7):
 
 - `finished`: the result is published again; whoever had it already drops it.
-- `started`: a non-idempotent action was lost. Nobody knows whether it took effect: `unknown`, never rerun.
+- `started`: a non-idempotent action was lost. It is never rerun. Its probe is asked whether it took effect;
+  without one nobody knows: `unknown`.
 - `received`, not idempotent: it certainly did not start. It is run now, or refused as `expired`.
 - `received`, idempotent: it may have run. It is run (again) as long as its attempt could still be running;
   past that it is `unknown`, because to call it expired would deny an effect that it may have had.
@@ -13,12 +14,13 @@ import logging
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from agents.answers import Outcome, answer, error_info
+from agents.answers import Outcome, answer
 from agents.intake import Workshop, rejected
 from agents.jobs import Job
 from agents.journal import Unsettled
+from agents.probes import Lost, lost_outcome
 from schemas.codec import Malformed, decode
-from schemas.messages import Command, ResultStatus
+from schemas.messages import Command
 from schemas.times import Micros, to_datetime
 
 __all__ = ["Recovered", "recover"]
@@ -28,13 +30,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Recovered:
-    """What to do. Results are `(command id, shard, body)`; the `finished` are still to be journaled."""
+    """What to do. Results are `(command id, shard, body)`; the `finished` are still to be journaled.
+
+    So are the `lost`, which nobody knows the end of. `left`: commands whose processes may still be running.
+    """
 
     jobs: list[Job] = field(default_factory=list)
+    probes: list[Lost] = field(default_factory=list)
     finished: list[tuple[str, str, bytes]] = field(default_factory=list)
+    lost: list[tuple[str, str, bytes]] = field(default_factory=list)
     unpublished: list[tuple[str, str, bytes]] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-    """Commands whose processes may still be running."""
+    left: list[str] = field(default_factory=list)
 
 
 def recover(rows: list[Unsettled], workshop: Workshop, now: datetime) -> Recovered:
@@ -50,18 +56,28 @@ def recover(rows: list[Unsettled], workshop: Workshop, now: datetime) -> Recover
         except Malformed as error:  # it was readable once; another version wrote it
             log.warning("the journal has a command %s that cannot be read: %s", row.id, error.message)
             continue
-        plan.lost.append(row.id)
-        made = (
-            _lost(row.started_at)
-            if row.state == "started"
-            else _taken_before(command, row.traceparent, workshop, now)
-        )
+        plan.left.append(row.id)
+        if row.started_at is not None:
+            _started(plan, row, command, row.started_at, workshop, now)
+            continue
+        made = _taken_before(command, row.traceparent, workshop, now)
         if isinstance(made, Job):
             plan.jobs.append(made)
         else:
             body = answer(workshop.identity, command, made._replace(finished_at=now))
             plan.finished.append((row.id, row.reply_to, body))
     return plan
+
+
+def _started(
+    plan: Recovered, row: Unsettled, command: Command, started_at: Micros, workshop: Workshop, now: datetime
+) -> None:
+    lost = workshop.lost(command, row.traceparent, started_at)
+    if lost is not None:
+        plan.probes.append(lost)
+        return
+    outcome = lost_outcome(to_datetime(started_at))._replace(finished_at=now)
+    plan.lost.append((row.id, row.reply_to, answer(workshop.identity, command, outcome)))
 
 
 def _taken_before(command: Command, traceparent: str, workshop: Workshop, now: datetime) -> Job | Outcome:
@@ -74,11 +90,4 @@ def _taken_before(command: Command, traceparent: str, workshop: Workshop, now: d
         )
     if now <= command.expires_at + timedelta(seconds=command.timeout):
         return made
-    return _lost(None)
-
-
-def _lost(started_at: Micros | None) -> Outcome:
-    error = error_info("lost", "the agent was stopped while it ran; whether it took effect is not known")
-    return Outcome(
-        ResultStatus.UNKNOWN, None, error, to_datetime(started_at) if started_at is not None else None
-    )
+    return lost_outcome(None)

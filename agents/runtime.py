@@ -12,13 +12,15 @@ import logging
 import shutil
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from agents.answers import Identity, Outcome, answer
-from agents.intake import Intake, Taken, Workshop
+from agents.intake import Intake, Taken, Workshop, is_question
 from agents.jobs import Cause, Job, Runner, Telemetry
 from agents.journal import Batch, Journal, Known
 from agents.messages import dead_letter, presence_message, result_message
+from agents.probes import Lost, Prober, lost_outcome
 from agents.processes import Processes
 from agents.publisher import Outgoing, Publisher
 from agents.recovery import recover
@@ -27,7 +29,8 @@ from agents.settings import Settings
 from agents.world import SystemWorld, World
 from runtime.bus.port import Bus, Delivery, Subscription
 from runtime.failpoint import failpoint
-from schemas.messages import CommandKind, ResultStatus
+from schemas.codec import Malformed, decode
+from schemas.messages import Command, CommandKind, ResultStatus
 from schemas.times import from_datetime
 
 __all__ = ["AgentRuntime"]
@@ -46,7 +49,7 @@ class _Round(NamedTuple):
     intake: Intake
     batch: Batch
     claimed: list[Job]
-    ended: list[tuple[Job, bytes]]
+    ended: list[tuple[Command, bytes]]
 
 
 class AgentRuntime:
@@ -69,6 +72,7 @@ class AgentRuntime:
         self._journal = journal
         self._processes = Processes()
         self._runner = Runner(self, settings.concurrency, self._limits, telemetry, world)
+        self._prober = Prober(self._probed, self._limits, world)
         self._publisher = Publisher(bus, self._limits, self._confirmed)
         self._own_queue = settings.topology.agent_queue(settings.name)
         self._subscriptions: list[Subscription] = []
@@ -78,7 +82,8 @@ class AgentRuntime:
         self._held: deque[Delivery] = deque()
         self._batch = Batch()
         self._claimed: list[Job] = []
-        self._ended: list[tuple[Job, bytes]] = []
+        self._ended: list[tuple[Command, bytes]] = []
+        self._prune_due = False
         self._wake = asyncio.Event()
         self._stopping = False
         self._mark_timer: asyncio.TimerHandle | None = None
@@ -91,7 +96,7 @@ class AgentRuntime:
         await self._journal.open()
         try:
             await self._recover()
-            works = (self._serve(), self._publisher.run(), self._consume(), self._prune())
+            works = (self._serve(), self._publisher.run(), self._consume(), self._remind())
             tasks += [asyncio.create_task(work) for work in works]
             ending = asyncio.create_task(stop.wait())
             await asyncio.wait((ending, *tasks), return_when=asyncio.FIRST_COMPLETED)
@@ -106,6 +111,7 @@ class AgentRuntime:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._runner.close(0)
+            await self._prober.close()
             await self._bus.stop()
             await self._journal.close()
             self._processes.close()
@@ -126,13 +132,19 @@ class AgentRuntime:
         while rows := await self._journal.unsettled(seq, RECOVER_PAGE):
             seq = rows[-1].seq
             plan = recover(rows, self._workshop, self._world.now())
-            if plan.lost:
-                await self._world.kill_marked(plan.lost)
-            await self._journal.write(Batch(finished=[(body, id_) for id_, _, body in plan.finished]))
-            for id_, shard, body in plan.finished + plan.unpublished:
+            if plan.left:
+                await self._world.kill_marked(plan.left)
+            await self._journal.write(
+                Batch(
+                    finished=[(body, id_) for id_, _, body in plan.finished],
+                    lost=[(body, id_) for id_, _, body in plan.lost],
+                )
+            )
+            for id_, shard, body in plan.finished + plan.lost + plan.unpublished:
                 self._publish(shard, body, settles=id_)
-            for job in plan.jobs:
-                self._submit(job)
+            self._submit(plan.jobs)
+            for lost in plan.probes:
+                self._prober.ask(lost)
 
     async def _consume(self) -> None:
         """Connect and consume; then announce the agent every now and then."""
@@ -154,6 +166,7 @@ class AgentRuntime:
             await subscription.cancel()
         self._announce(stopping=True)
         await self._runner.close(self._limits.stop_grace)
+        await self._prober.close()
         self._stopping = True
         self._wake.set()
         await serving
@@ -163,11 +176,12 @@ class AgentRuntime:
                     await self._publisher.flush()
         await self._journal.write(self._batch)
 
-    async def _prune(self) -> None:
-        """Keep the journal within its bounds."""
+    async def _remind(self) -> None:
+        """Have the journal kept within its bounds, every now and then."""
         while True:
-            pruned = await self._journal.prune(from_datetime(self._world.now()), self._limits)
-            await asyncio.sleep(0 if pruned else self._limits.prune_interval)
+            self._prune_due = True
+            self._wake.set()
+            await asyncio.sleep(self._limits.prune_interval)
 
     # the loop
 
@@ -186,15 +200,23 @@ class AgentRuntime:
                 failpoint("agent.before_journal")
             known = await self._journal.write(round_.batch) if round_.batch else {}
             await self._settle(round_, known)
+            if self._prune_due:
+                await self._prune()
             if self._stopping and not (self._batch or self._ended or self._claimed):
                 return
+
+    async def _prune(self) -> None:
+        """Remove some of what is too old. By the task that writes, so that `forgotten` is never outdated."""
+        self._prune_due = await self._journal.prune(from_datetime(self._world.now()), self._limits) > 0
+        if self._prune_due:
+            self._wake.set()
 
     def _collect(self) -> _Round:
         """Everything that happened since the last round."""
         batch, self._batch = self._batch, Batch()
         claimed, self._claimed = self._claimed, []
         ended, self._ended = self._ended, []
-        intake = Intake(self._workshop, self._jobs, self._world.now())
+        intake = Intake(self._workshop, self._jobs, self._world.now(), self._journal.forgotten)
         if not self._stopping:
             self._admit(intake)
         batch.received += [taken.entry for taken in intake.taken]
@@ -203,23 +225,26 @@ class AgentRuntime:
     def _admit(self, intake: Intake) -> None:
         """Let in what there is room for. The rest stays with the broker, held by us, until a job ends.
 
-        A pool's command is taken only when it can start at once, so that no other agent waits for work. What
-        was held while its connection was lost is dropped: the broker has given it to us again, or to another.
+        A pool's command is taken only when it can start at once, so that no other agent waits for work; a
+        question always. What was held while its connection was lost is dropped: the broker has given it to us
+        again, or to another.
         """
-        held = (delivery for delivery in self._held if self._bus.is_current(delivery))
-        waiting = (*held, *self._arrived)
+        held = [delivery for delivery in self._held if self._bus.is_current(delivery)]
+        arrived = tuple(self._arrived)
         self._held.clear()
         self._arrived.clear()
         room = self._limits.max_backlog - self._runner.queued
         slots = self._runner.free
-        for delivery in waiting:
+        for place, delivery in enumerate((*held, *arrived)):
             own = delivery.queue == self._own_queue
-            if (room if own else min(room, slots)) <= 0:
+            if (room if own else min(room, slots)) > 0:
+                room -= 1
+                slots -= 1
+                intake.add(delivery)
+            elif place >= len(held) and is_question(delivery):
+                intake.add(delivery)
+            else:
                 self._held.append(delivery)
-                continue
-            room -= 1
-            slots -= 1
-            intake.add(delivery)
 
     async def _settle(self, round_: _Round, known: dict[int, Known]) -> None:
         """Do what had to wait for the journal."""
@@ -228,9 +253,10 @@ class AgentRuntime:
             self._runner.begin(job)
         if round_.ended:
             failpoint("agent.after_result_journal")
-        for job, body in round_.ended:
-            del self._jobs[job.command.id]
-            self._publish(job.command.reply_to, body, settles=job.command.id)
+        for command, body in round_.ended:
+            self._jobs.pop(command.id, None)
+            self._prober.settled(command.id)
+            self._publish(command.reply_to, body, settles=command.id)
         if round_.batch.published:
             failpoint("agent.after_confirm")
         if round_.intake.accepted:  # last, because nothing above had to wait
@@ -240,43 +266,70 @@ class AgentRuntime:
         if intake.taken:
             failpoint("agent.after_journal")
         self._refuse(intake.refused)
+        jobs: list[Job] = []
         for place, taken in enumerate(intake.taken):
             if place in known:
                 self._repeat(taken, known[place])
             elif taken.job is not None:
-                self._submit(taken.job)
+                jobs.append(taken.job)
             elif taken.entry.result is not None:
                 self._publish(taken.entry.reply_to, taken.entry.result, settles=taken.entry.id)
+        self._submit(jobs)
         for job, status in intake.notes:
             if not job.ended:
                 self.noted(job, status)
         for job in intake.cancels:
             self._runner.stop(job, Cause.CANCEL)
 
-    def _submit(self, job: Job) -> None:
+    def _submit(self, jobs: Sequence[Job]) -> None:
+        """Let these start, the more urgent first."""
         loop = asyncio.get_running_loop()
 
-        def report(data: Any) -> None:
+        def report(job: Job, data: Any) -> None:
             loop.call_soon_threadsafe(self._runner.report, job, data)
 
-        job.context.on_progress(report)
-        self._jobs[job.command.id] = job
-        self._runner.submit(job)
+        for job in sorted(jobs, key=lambda job: -job.priority):
+            job.context.on_progress(partial(report, job))
+            self._jobs[job.command.id] = job
+            self._runner.submit(job)
 
     def _repeat(self, taken: Taken, known: Known) -> None:
         """Answer a command, or a question about one, from what the journal has on it."""
         command = taken.command
+        question = command.kind not in (CommandKind.EXECUTE, CommandKind.COMPENSATE)
         if taken.job is not None:
             taken.job.ended = True
             del self._jobs[command.id]
-        if known.result is None:
-            return  # it is being worked on, and its result will be sent
-        if known.tombstone and command.kind in (CommandKind.EXECUTE, CommandKind.COMPENSATE):
+        if (lost := self._prober.asked(taken.entry.id)) is not None:
+            outcome = Outcome(ResultStatus.PROGRESS, started_at=lost.started_at)
+            self._publish(command.reply_to, answer(self._identity, lost.command, outcome), keep=False)
+        elif known.result is None:
+            if question:  # no job, no probe: a row that this version cannot read
+                about = taken.entry.id
+                self._publish(
+                    command.reply_to, answer(self._identity, command, lost_outcome(None), about=about)
+                )
+        elif known.tombstone and not question:
             gone = Outcome(ResultStatus.CANCELLED, finished_at=self._world.now())
             self._publish(command.reply_to, answer(self._identity, command, gone))
-        else:
+        elif not (command.kind is CommandKind.QUERY and self._ask_again(taken.entry.id, known)):
             settles = taken.entry.id if known.state == "finished" else ""
             self._publish(command.reply_to, known.result, settles=settles)
+
+    def _ask_again(self, id_: str, known: Known) -> bool:
+        """Ask the probe of a lost command whose outcome is still unknown; False if there is none to ask."""
+        if known.command is None or known.started_at is None:
+            return False
+        try:
+            lost = self._workshop.lost(decode(known.command, Command), known.traceparent, known.started_at)
+        except Malformed:  # another version wrote it
+            return False
+        if lost is None:
+            return False
+        self._batch.reopened.append((id_,))
+        self._prober.ask(lost)
+        self._wake.set()
+        return True
 
     def _refuse(self, refused: Sequence[tuple[Delivery, str]]) -> None:
         """Dead-letter what cannot be read; acknowledged once the dead-letter exchange has it."""
@@ -303,7 +356,15 @@ class AgentRuntime:
         """Journal a job's end; it is published after that."""
         body = answer(self._identity, job.command, outcome)
         self._batch.finished.append((body, job.command.id))
-        self._ended.append((job, body))
+        self._ended.append((job.command, body))
+        self._wake.set()
+
+    def _probed(self, lost: Lost, outcome: Outcome) -> None:
+        """Journal what a probe said; it is published after that."""
+        body = answer(self._identity, lost.command, outcome)
+        unknown = outcome.status is ResultStatus.UNKNOWN
+        (self._batch.lost if unknown else self._batch.finished).append((body, lost.command.id))
+        self._ended.append((lost.command, body))
         self._wake.set()
 
     # publishing

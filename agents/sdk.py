@@ -10,14 +10,14 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal, Self
 
 import msgspec
 
 from schemas.errors import BatonError, InvalidInput
 from schemas.messages import ActionInfo, CommandKind
 
-__all__ = ["Action", "ActionError", "Agent", "BadArguments", "Body", "TimedOut"]
+__all__ = ["Action", "ActionError", "Agent", "BadArguments", "Body", "Probed", "TimedOut"]
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,126}")
 _FIELD: Final = re.compile(r"(?:field `|at `\$\.?)([A-Za-z0-9_]+)")
@@ -45,6 +45,29 @@ class BadArguments(ActionError):
         found = _FIELD.search(message)
         details = {"field": found[1]} if found else None
         super().__init__("bad_arguments", message, retryable=False, details=details)
+
+
+class Probed(msgspec.Struct, frozen=True):
+    """What a probe found out about an attempt that was lost after it had started (rule 7)."""
+
+    said: Literal["done", "never", "unknown"]
+    output: Any = None
+    why: str = ""
+
+    @classmethod
+    def done(cls, output: Any = None) -> Self:
+        """It took effect; `output` is what the action would have returned."""
+        return cls("done", output)
+
+    @classmethod
+    def never(cls) -> Self:
+        """It had no effect and will have none: to do it now would be the first time."""
+        return cls("never")
+
+    @classmethod
+    def unknown(cls, why: str = "") -> Self:
+        """It cannot be told, at least not now; asked again, the probe runs again."""
+        return cls("unknown", None, why)
 
 
 class Body:
@@ -78,7 +101,7 @@ class Body:
 
 
 class Action:
-    """One action: its name, what runs, what undoes. Calling it calls the function, so that tests can."""
+    """One action: what runs, what undoes it, what probes. Calling it calls the function: tests can."""
 
     def __init__(
         self, name: str, body: Body, *, idempotent: bool | Callable[..., bool] = False, description: str = ""
@@ -86,6 +109,7 @@ class Action:
         self.name = name
         self.body = body
         self.undo: Body | None = None
+        self.prober: Body | None = None
         self.idempotent = idempotent
         self.description = description
 
@@ -98,14 +122,31 @@ class Action:
         self.undo = Body(function)
         return function
 
+    def probe(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator: `function` finds out whether a lost attempt took effect, and returns a `Probed`.
+
+        It is called with the action's arguments, after a crash of the agent, for an attempt that was running
+        then and is not idempotent; and again whenever somebody asks while nobody knows.
+        """
+        _check_takes_the_same(function, self.body)
+        self.prober = Body(function)
+        return function
+
     def body_for(self, kind: CommandKind) -> Body:
         """What a command of `kind` runs: the undo for `compensate` where there is one, else the action."""
         return self.undo if kind is CommandKind.COMPENSATE and self.undo is not None else self.body
 
-    def is_idempotent(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether running it twice with these (checked) arguments is as good as once."""
+    def probe_for(self, kind: CommandKind) -> Body | None:
+        """The probe of what a command of `kind` runs. An undo that is a function of its own has none."""
+        return self.prober if self.body_for(kind) is self.body else None
+
+    def is_idempotent(self, arguments: Mapping[str, Any], kind: CommandKind = CommandKind.EXECUTE) -> bool:
+        """Whether running it twice with these (checked) arguments is as good as once.
+
+        A function of the action's arguments says nothing of an undo that has its own.
+        """
         if callable(self.idempotent):
-            return self.idempotent(**arguments)
+            return self.body_for(kind) is self.body and self.idempotent(**arguments)
         return self.idempotent
 
     def info(self) -> ActionInfo:
@@ -115,6 +156,8 @@ class Action:
             idempotent=self.idempotent is True,
             description=self.description,
             args=self.body.json_schema(),
+            undo=None if self.undo is None else self.undo.json_schema(),
+            probe=self.prober is not None,
         )
 
 
@@ -130,11 +173,13 @@ class Agent:
         *,
         idempotent: bool | Callable[..., bool] = False,
         compensate: Callable[..., Any] | None = None,
+        probe: Callable[..., Any] | None = None,
     ) -> Callable[[Callable[..., Any]], Action]:
         """Decorator that makes a function an action.
 
         `idempotent`: after a crash it is simply run again; otherwise its outcome is reported as unknown. A
         function of the arguments may decide. `compensate`: what undoes it, if that is no action of its own.
+        `probe`: what finds out whether a lost attempt took effect; see `Action.probe`.
         """
         if not _NAME.fullmatch(name):
             raise InvalidInput(
@@ -148,10 +193,31 @@ class Agent:
             action = Action(name, Body(function), idempotent=idempotent, description=description)
             if compensate is not None:
                 action.compensate(compensate)
+            if probe is not None:
+                action.probe(probe)
             self.actions[name] = action
             return action
 
         return register
+
+
+def _check_takes_the_same(function: Callable[..., Any], body: Body) -> None:
+    """Refuse a probe that could not be called with the action's arguments."""
+    fields = None if body.shape is None else body.shape.__struct_fields__
+    parameters = inspect.signature(function)
+    takes_anything = any(each.kind is each.VAR_KEYWORD for each in parameters.parameters.values())
+    try:
+        parameters.bind(None, **dict.fromkeys(fields or ()))
+        fits = takes_anything or fields is not None
+    except TypeError:
+        fits = False
+    if not fits:
+        name = getattr(function, "__qualname__", "probe")
+        raise InvalidInput(
+            f"{name} does not take what the action takes",
+            code="bad_action",
+            hint="give a probe the action's own parameters, or (ctx, **args)",
+        )
 
 
 def _shape_of(function: Callable[..., Any]) -> type[msgspec.Struct] | None:

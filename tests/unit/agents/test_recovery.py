@@ -44,9 +44,9 @@ def found(
 
 def told(plan: Recovered) -> tuple[str, str]:
     """Status and error code of the one result in the plan."""
-    ((_, shard, body),) = plan.finished
+    ((_, shard, body),) = plan.finished + plan.lost
     result = decode(body, Result)
-    assert (shard, plan.jobs, plan.unpublished) == ("0", [], [])
+    assert (shard, plan.jobs, plan.probes, plan.unpublished) == ("0", [], [], [])
     assert result.error is not None
     return str(result.status), result.error.code
 
@@ -75,16 +75,16 @@ def test_what_started_is_lost(workshop: Workshop) -> None:
     """Never run again, and the processes it may have left are looked for."""
     plan = found(workshop, "once", "started", ago=-1)
     assert told(plan) == ("unknown", "lost")
-    result = decode(plan.finished[0][2], Result)
+    result = decode(plan.lost[0][2], Result)
     assert result.started_at is not None
-    assert plan.lost == [result.command_id]
+    assert plan.left == [result.command_id]
 
 
 def test_what_is_finished_is_published_again(workshop: Workshop) -> None:
     """As it was."""
     plan = recover([Unsettled(1, "c", "finished", None, "", "7", None, b"result")], workshop, NOW)
     assert plan.unpublished == [("c", "7", b"result")]
-    assert (plan.jobs, plan.finished, plan.lost) == ([], [], [])
+    assert (plan.jobs, plan.finished, plan.lost, plan.left) == ([], [], [], [])
 
 
 def test_what_the_agent_cannot_do_any_more_is_rejected(workshop: Workshop) -> None:
