@@ -5,20 +5,24 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from orchestrator.core.definition import Definition, TriggerDef
+from orchestrator.core.definition import Definition
 from orchestrator.core.expressions import ExpressionError
 
-__all__ = ["MAX_KEY", "Refused", "Wanted", "check_input", "check_key", "wanted_runs"]
+__all__ = ["MAX_KEY", "Refused", "Wanted", "check_input", "check_key", "wanted_by", "wanted_runs"]
 
 MAX_KEY: Final = 512
 
 
 class Wanted(Struct, frozen=True):
-    """An event asks for a run of this definition. An empty key is no key."""
+    """An event asks for a run of this definition. An empty key is no key.
+
+    `number`: of the trigger that it fits, counted from 1; 0 for none.
+    """
 
     definition: Definition
     key: str
     input: Any
+    number: int = 0
 
 
 class Refused(Struct, frozen=True):
@@ -35,7 +39,7 @@ def wanted_runs(
 
     `scope` is what expressions see as `event`.
     """
-    found = (_first_match(event_type, {"event": scope}, definition) for definition in definitions)
+    found = (_first_match(event_type, scope, definition) for definition in definitions)
     return [answer for answer in found if answer is not None]
 
 
@@ -49,23 +53,32 @@ def check_key(key: str) -> str:
     return "" if 0 < len(key) <= MAX_KEY else f"key: has {len(key)} characters, not 1 to {MAX_KEY}"
 
 
+def wanted_by(definition: Definition, number: int, scope: dict[str, Any]) -> Wanted | Refused | None:
+    """What an event asks for by one trigger (counted from 1) whose kind of event it is; None for nothing.
+
+    `scope` is what expressions see as `event`.
+    """
+    trigger, names = definition.triggers[number - 1], {"event": scope}
+    try:
+        if trigger.condition is not None and not trigger.condition.evaluate_bool(names):
+            return None
+        return _wanted(definition, number, names)
+    except ExpressionError as error:
+        return Refused(definition.name, f"trigger {number}: {error.message}")
+
+
 def _first_match(event_type: str, scope: dict[str, Any], definition: Definition) -> Wanted | Refused | None:
     for number, trigger in enumerate(definition.triggers, start=1):
-        if not trigger.matches(event_type):
-            continue
-        try:
-            if trigger.condition is not None and not trigger.condition.evaluate_bool(scope):
-                continue
-            return _wanted(definition, trigger, scope)
-        except ExpressionError as error:
-            return Refused(definition.name, f"trigger {number}: {error.message}")
+        if trigger.matches(event_type) and (found := wanted_by(definition, number, scope)) is not None:
+            return found
     return None
 
 
-def _wanted(definition: Definition, trigger: TriggerDef, scope: dict[str, Any]) -> Wanted | Refused:
+def _wanted(definition: Definition, number: int, scope: dict[str, Any]) -> Wanted | Refused:
+    trigger = definition.triggers[number - 1]
     key = "" if trigger.key is None else trigger.key.evaluate_text(scope)
     data = scope["event"].get("data")
     value = (data if isinstance(data, dict) else {}) if trigger.input is None else trigger.input.render(scope)
     problem = check_key(key) if trigger.key is not None else ""
     problem = problem or check_input(definition, value)
-    return Refused(definition.name, problem) if problem else Wanted(definition, key, value)
+    return Refused(definition.name, problem) if problem else Wanted(definition, key, value, number)

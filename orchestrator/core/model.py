@@ -81,13 +81,17 @@ class TraceContext(Struct, frozen=True, omit_defaults=True):
 
 
 class ParentRef(Struct, frozen=True, omit_defaults=True):
-    """The task of another run that a child run is for. `depth`: how many runs stand above it."""
+    """The task of another run that a child run is for. `depth`: how many runs stand above it.
+
+    `groups`: the concurrency groups that those are in; a child in one of them would wait for itself.
+    """
 
     run_id: str
     step: str
     host_index: int
     attempt: int
     depth: int
+    groups: tuple[str, ...] = ()
 
 
 class RunHead(Struct, frozen=True, omit_defaults=True):

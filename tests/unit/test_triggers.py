@@ -46,9 +46,9 @@ def test_types_match_whole_or_by_prefix(pattern: str, event_type: str, *, matche
 def test_without_key_and_input_the_data_is_the_input() -> None:
     """An object as it is; anything else is not an input."""
     definition = workflow("[{event: a.b}]")
-    assert asked(definition, {"x": 1}) == Wanted(definition, "", {"x": 1})
-    assert asked(definition, [1]) == Wanted(definition, "", {})
-    assert asked(definition) == Wanted(definition, "", {})
+    assert asked(definition, {"x": 1}) == Wanted(definition, "", {"x": 1}, 1)
+    assert asked(definition, [1]) == Wanted(definition, "", {}, 1)
+    assert asked(definition) == Wanted(definition, "", {}, 1)
 
 
 def test_key_and_input_come_from_the_event() -> None:
@@ -56,7 +56,7 @@ def test_key_and_input_come_from_the_event() -> None:
     definition = workflow(
         '[{event: a.b, key: event.data.n, input: {n: "${{ event.data.n }}", t: "<${{ event.id }}>"}}]'
     )
-    assert asked(definition, {"n": 7}) == Wanted(definition, "7", {"n": 7, "t": "<1>"})
+    assert asked(definition, {"n": 7}) == Wanted(definition, "7", {"n": 7, "t": "<1>"}, 1)
 
 
 def test_the_first_trigger_that_matches_decides() -> None:
@@ -64,8 +64,8 @@ def test_the_first_trigger_that_matches_decides() -> None:
     definition = workflow(
         '[{event: a.b, if: event.data.n > 1, input: {w: "first"}}, {event: "a.*", input: {w: "second"}}]'
     )
-    assert asked(definition, {"n": 2}) == Wanted(definition, "", {"w": "first"})
-    assert asked(definition, {"n": 1}) == Wanted(definition, "", {"w": "second"})
+    assert asked(definition, {"n": 2}) == Wanted(definition, "", {"w": "first"}, 1)
+    assert asked(definition, {"n": 1}) == Wanted(definition, "", {"w": "second"}, 2)
     refused = asked(definition, {})
     assert isinstance(refused, Refused)
     assert refused.reason.startswith("trigger 1: ")
@@ -104,7 +104,7 @@ def test_each_workflow_is_asked_for_itself() -> None:
 def test_event_data_is_never_evaluated_again() -> None:
     """What looks like an expression in an event is text."""
     definition = workflow('[{event: a.b, input: {n: "${{ event.data.n }}"}}]')
-    assert asked(definition, {"n": "${{ event.id }}"}) == Wanted(definition, "", {"n": "${{ event.id }}"})
+    assert asked(definition, {"n": "${{ event.id }}"}) == Wanted(definition, "", {"n": "${{ event.id }}"}, 1)
 
 
 def test_the_checks_by_themselves() -> None:
