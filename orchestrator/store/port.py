@@ -13,15 +13,28 @@ Contract:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
 from orchestrator.core.facts import Fact
 from orchestrator.core.model import Run, RunStatus
+from orchestrator.store.records import (
+    INBOX_OUTCOMES,
+    AgentRecord,
+    Batch,
+    InboxRecord,
+    KeptEvent,
+    OutboxMessage,
+    Place,
+    StoredDefinition,
+    StoredFact,
+    StoredSignal,
+    TaskKey,
+    VersionSummary,
+    WaitingTask,
+)
 from schemas.errors import Conflict, InternalError
-from schemas.messages import Presence
 from schemas.times import Micros
 
 __all__ = [
@@ -34,21 +47,23 @@ __all__ = [
     "HistoryEntry",
     "InboxRecord",
     "Inconsistent",
+    "KeptEvent",
     "OutboxMessage",
     "Page",
+    "Place",
     "Reader",
     "RunFilter",
     "RunSummary",
     "Store",
     "StoredDefinition",
     "StoredFact",
+    "StoredSignal",
+    "TaskKey",
     "VersionSummary",
+    "WaitingTask",
 ]
 
 T = TypeVar("T")
-
-INBOX_OUTCOMES: Final = ("started", "duplicate", "no_trigger", "rejected")
-"""What can become of an event. `duplicate`: its key belongs to a live run."""
 
 
 class EpochLost(Conflict):
@@ -61,117 +76,6 @@ class Inconsistent(InternalError):
     """A batch contradicts what is stored; nothing of it was written."""
 
     code = "inconsistent"
-
-
-class StoredDefinition(Struct, frozen=True):
-    """A workflow document. `version` is the hash of its content, `at` when it was first applied."""
-
-    workflow: str
-    version: str
-    document: bytes
-    at: Micros
-
-
-class VersionSummary(Struct, frozen=True):
-    """A version of a workflow: when it was first applied, and how many live runs started with it.
-
-    `current`: new runs take it.
-    """
-
-    version: str
-    at: Micros
-    current: bool
-    live_runs: int
-
-
-class InboxRecord(Struct, frozen=True, omit_defaults=True):
-    """What became of an event, or of a result that was refused. `outcome` is one of `INBOX_OUTCOMES`.
-
-    An event (`kind` is `event`) is known by `(source, id)` for as long as its row is kept; of refused results
-    (`kind` is `result`, `source` the agent, `id` the command) there may be several alike.
-    """
-
-    source: str
-    id: str
-    outcome: str
-    at: Micros
-    kind: str = "event"
-    type: str = ""
-    reason: str = ""
-    runs: list[str] = []
-
-
-class OutboxMessage(Struct, frozen=True):
-    """A committed message not yet known to be with the broker; fields as in `runtime.bus.port.Message`.
-
-    `id` comes from `Store.next_outbox_id` and grows. `at`: when it was decided. `expires_at`: when sending it
-    is no longer of use.
-    """
-
-    id: int
-    exchange: str
-    routing_key: str
-    body: bytes
-    at: Micros
-    headers: dict[str, Any] = {}
-    content_type: str = "application/json"
-    expires_at: Micros | None = None
-    mandatory: bool = False
-
-
-class AgentRecord(Struct, frozen=True):
-    """The last announcement of an agent, and when it came in by the coordinator's clock."""
-
-    presence: Presence
-    seen_at: Micros
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one turn of the loop wants written; the loop fills it and does not touch it while it is committed.
-
-    A run of `started` may also stand in `changed`, which then holds its newer state. Every fact that brought
-    a run from its stored `seq` to the `seq` written here is in `facts`, as (run id, seq, fact).
-    """
-
-    definitions: list[StoredDefinition] = field(default_factory=list)
-    """Documents to store; one that is stored already stays as it is."""
-    current: dict[str, str] = field(default_factory=dict)
-    """Workflow -> version that new runs take from now on."""
-    inbox: list[InboxRecord] = field(default_factory=list)
-    started: list[Run] = field(default_factory=list)
-    changed: dict[str, Run] = field(default_factory=dict)
-    facts: list[tuple[str, int, Fact]] = field(default_factory=list)
-    outbox: list[OutboxMessage] = field(default_factory=list)
-    sent: list[int] = field(default_factory=list)
-    """Ids of outbox messages that the broker has, or that are of no use any more."""
-    presence: dict[str, AgentRecord] = field(default_factory=dict)
-    telemetry_cursor: int | None = None
-    """Id of the last fact that telemetry has dealt with."""
-
-    def __bool__(self) -> bool:
-        """Whether there is anything to write."""
-        return bool(
-            self.definitions
-            or self.current
-            or self.inbox
-            or self.started
-            or self.changed
-            or self.facts
-            or self.outbox
-            or self.sent
-            or self.presence
-            or self.telemetry_cursor is not None
-        )
-
-
-class StoredFact(Struct, frozen=True):
-    """One row of the history of all runs. `id` grows in the order of commits."""
-
-    id: int
-    run_id: str
-    seq: int
-    fact: Fact
 
 
 class Store(Protocol):
@@ -219,14 +123,39 @@ class Store(Protocol):
     async def wakes(self, until: Micros, limit: int) -> list[tuple[str, Micros]]:
         """Runs that must be looked at by `until`, soonest first, as (run id, when), at most `limit`."""
 
+    async def in_motion(self) -> list[str]:
+        """Live runs of which an attempt is under way or due: those that wait for nothing else."""
+
     async def stranded(self, limit: int) -> list[str]:
-        """Runs in motion with nothing due, at most `limit`: there must be none (rule 12)."""
+        """Live runs that nothing would ever move, at most `limit`: there must be none (rule 12).
+
+        Nothing is due; and the run waits for nothing, or for a child or a parent that has ended and left it
+        no signal.
+        """
+
+    async def signals(self) -> list[StoredSignal]:
+        """Signals that were not delivered yet, in the order in which they were given."""
+
+    async def waiting_at(self, places: Iterable[Place]) -> dict[Place, list[WaitingTask]]:
+        """The tasks that wait for an event at these places; places where nobody waits are left out."""
+
+    async def kept_at(self, place: Place, since: Micros, after: int, limit: int) -> list[KeptEvent]:
+        """Events kept at a place that had not expired at `since`, numbered above `after`, in order."""
+
+    async def waits_to_look_up(self) -> list[WaitingTask]:
+        """The waiting tasks at whose place some event is kept."""
+
+    async def prune_kept(self, before: Micros) -> int:
+        """Forget the kept events that expired before `before`; return how many are left."""
 
     async def definition(self, version: str) -> StoredDefinition | None:
         """The document with this content hash."""
 
     async def current_definitions(self) -> list[StoredDefinition]:
         """The document that new runs take, for each workflow, by name."""
+
+    async def live_versions(self) -> list[str]:
+        """The versions that live runs keep to."""
 
     async def agents(self) -> list[AgentRecord]:
         """Every agent that ever announced itself, by name."""
@@ -244,7 +173,8 @@ class Store(Protocol):
 class RunFilter(Struct, frozen=True):
     """Which runs to list; what is None or empty does not narrow.
 
-    `version` is the whole hash that the run started with, `since <= its start < until`.
+    `version` is the whole hash of what the run keeps to, `since <= its start < until`. `parent` is the id of
+    the run whose child runs are wanted.
     """
 
     workflow: str | None = None
@@ -253,6 +183,7 @@ class RunFilter(Struct, frozen=True):
     version: str | None = None
     since: Micros | None = None
     until: Micros | None = None
+    parent: str | None = None
 
 
 EVERY_RUN: Final = RunFilter()
@@ -270,6 +201,8 @@ class RunSummary(Struct, frozen=True):
     trace_id: str
     created_at: Micros
     ended_at: Micros | None
+    parent: str = ""
+    """The run that it is a child of, if any."""
 
 
 class HistoryEntry(Struct, frozen=True):

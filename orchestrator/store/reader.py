@@ -120,9 +120,10 @@ def _list_runs(db: sqlite3.Connection, which: RunFilter, before: int, limit: int
     """
     statuses: Sequence[RunStatus] = tuple(dict.fromkeys(which.statuses))
     narrow = {**_narrowing(which), "before": before, "limit": limit}
-    if which.key:
+    if which.parent or which.key:
         narrow["statuses"] = "".join(f" {status} " for status in statuses)
-        return db.execute(READ["runs_of_key"], narrow).fetchall()
+        query = "runs_of_parent" if which.parent else "runs_of_key"
+        return db.execute(READ[query], narrow).fetchall()
     if not which.workflow and not statuses:
         return db.execute(READ["runs"], narrow).fetchall()
     query = "runs_of_workflow_status" if which.workflow else "runs_of_status"
@@ -149,6 +150,7 @@ def _narrowing(which: RunFilter) -> dict[str, Any]:
         "version": which.version or None,
         "since": which.since,
         "until": which.until,
+        "parent": which.parent or None,
     }
 
 

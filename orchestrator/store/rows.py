@@ -10,8 +10,17 @@ from typing import Any
 import msgspec
 
 from orchestrator.core.facts import Fact
+from orchestrator.core.inputs import SignalInput
 from orchestrator.core.model import Run, RunHead
-from orchestrator.store.port import AgentRecord, InboxRecord, OutboxMessage
+from orchestrator.motion import waits_for
+from orchestrator.store.records import (
+    AgentRecord,
+    InboxRecord,
+    KeptEvent,
+    OutboxMessage,
+    StoredSignal,
+    WaitingTask,
+)
 from schemas.messages import Presence
 
 __all__ = [
@@ -22,11 +31,16 @@ __all__ = [
     "head_row",
     "inbox_of",
     "inbox_row",
+    "kept_of",
+    "kept_row",
     "outbox_of",
     "outbox_row",
     "run_changes",
     "run_of",
     "run_row",
+    "signal_of",
+    "signal_row",
+    "wait_row",
 ]
 
 Row = tuple[Any, ...]
@@ -45,6 +59,8 @@ _head = msgspec.json.Decoder(RunHead).decode
 _state = msgspec.json.Decoder(_State).decode
 _fact: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
 _presence = msgspec.json.Decoder(Presence).decode
+_signal: msgspec.json.Decoder[SignalInput] = msgspec.json.Decoder(SignalInput)
+_event = msgspec.json.Decoder(dict[str, Any]).decode
 _ids = msgspec.json.Decoder(list[str]).decode
 _headers = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -57,14 +73,16 @@ def head_row(num: int, run: Run) -> Row:
 def run_row(num: int, run: Run) -> Row:
     """Values for `add_run`."""
     head = run.head
-    names = (num, head.shard, head.id, head.workflow, head.version, head.key)
+    parent = "" if head.parent is None else head.parent.run_id
+    names = (num, head.shard, head.id, head.workflow, head.key, parent)
     return (*names, head.trace.trace_id, head.created_at, *run_changes(run))
 
 
 def run_changes(run: Run) -> Row:
-    """What changes of a run: status, reason, ended_at, wake_at, seq, state."""
+    """What changes of a run: status, reason, ended_at, wake_at, seq, waiting, version, state."""
     state = _encode(_State(*_state_values(run)))
-    return (run.status.value, run.reason, run.ended_at, run.wake_at, run.seq, state)
+    stands = (run.status.value, run.reason, run.ended_at, run.wake_at, run.seq)
+    return (*stands, waits_for(run), run.version, state)
 
 
 def run_of(head: bytes, state: bytes) -> Run:
@@ -109,9 +127,37 @@ def outbox_of(row: Row) -> OutboxMessage:
 
 def agent_row(shard: str, record: AgentRecord) -> Row:
     """Values for `set_agent`."""
-    return (record.presence.name, shard, record.seen_at, _encode(record.presence))
+    presence = record.presence
+    first = record.first_seen_at or record.seen_at
+    return (presence.name, shard, record.seen_at, _encode(presence), presence.instance_id, first)
 
 
 def agent_of(row: Row) -> AgentRecord:
-    """The record in a row of (presence, seen_at)."""
-    return AgentRecord(_presence(row[0]), row[1])
+    """The record in a row of (presence, seen_at, first_seen_at)."""
+    return AgentRecord(_presence(row[0]), row[1], row[2])
+
+
+def signal_row(shard: str, signal: StoredSignal) -> Row:
+    """Values for `add_signal`."""
+    return (shard, signal.id, signal.to, signal.at, _encode(signal.given))
+
+
+def signal_of(row: Row) -> StoredSignal:
+    """The signal in a row of (id, to_run, payload, at)."""
+    return StoredSignal(row[0], row[1], _signal.decode(row[2]), row[3])
+
+
+def wait_row(shard: str, waiting: WaitingTask) -> Row:
+    """Values for `set_wait`."""
+    return (*waiting.key, shard, *waiting.place, waiting.since)
+
+
+def kept_row(shard: str, kept: KeptEvent) -> Row:
+    """Values for `add_kept`."""
+    return (shard, kept.topic, kept.value, kept.expires_at, _encode(kept.event))
+
+
+def kept_of(row: Row) -> KeptEvent:
+    """The event in a row of (topic, value, event, expires_at, num)."""
+    topic, value, event, *rest = row
+    return KeptEvent(topic, value, _event(event), *rest)

@@ -15,9 +15,13 @@ from orchestrator.store.port import (
     EpochLost,
     InboxRecord,
     Inconsistent,
+    KeptEvent,
     OutboxMessage,
+    Place,
     StoredDefinition,
     StoredFact,
+    StoredSignal,
+    WaitingTask,
 )
 from runtime.lock import StateLock
 from runtime.sqlite import Database, load_queries
@@ -95,12 +99,18 @@ class SqliteStore:
         """See the port."""
         return await self._db.write(lambda db: self._prune(db, before, limit))
 
+    async def prune_kept(self, before: Micros) -> int:
+        """See the port."""
+        return await self._db.write(self._prune_kept, before)
+
     def _write(self, db: sqlite3.Connection, changes: dict[str, list[rows.Row]]) -> None:
         self._check_epoch(db)
         try:
             for query, values in changes.items():
                 if query == "change_run":
                     _change_runs(db, values)
+                elif query == "remove_signal":
+                    _remove_signals(db, values)
                 elif values:
                     db.executemany(_WRITE[query], values)
         except sqlite3.IntegrityError as error:
@@ -109,6 +119,12 @@ class SqliteStore:
     def _prune(self, db: sqlite3.Connection, before: Micros, limit: int) -> int:
         self._check_epoch(db)
         return db.execute(_WRITE["prune_inbox"], {"before": before, "limit": limit}).rowcount
+
+    def _prune_kept(self, db: sqlite3.Connection, before: Micros) -> int:
+        self._check_epoch(db)
+        db.execute(_WRITE["prune_kept"], (before,))
+        (left,) = db.execute(READ["count_kept"]).fetchone()
+        return int(left)
 
     def _check_epoch(self, db: sqlite3.Connection) -> None:
         (epoch,) = db.execute(READ["epoch"], (self._shard,)).fetchone()
@@ -146,6 +162,12 @@ class SqliteStore:
             "add_outbox": [rows.outbox_row(shard, message) for message in batch.outbox],
             "remove_outbox": [(outbox_id,) for outbox_id in batch.sent],
             "set_agent": [rows.agent_row(shard, record) for record in batch.presence.values()],
+            "remove_signal": [(signal_id,) for signal_id in batch.signals_done],
+            "add_signal": [rows.signal_row(shard, signal) for signal in batch.signals],
+            "remove_wait": [key for key, waiting in batch.waits.items() if waiting is None],
+            "set_wait": [rows.wait_row(shard, one) for one in batch.waits.values() if one is not None],
+            "add_kept": [rows.kept_row(shard, kept) for kept in batch.kept],
+            "bound_kept": [(batch.keep_at_most,)] if batch.kept else [],
             "set_telemetry_cursor": [] if cursor is None else [(cursor, shard)],
         }
 
@@ -172,9 +194,33 @@ class SqliteStore:
         """See the port."""
         return await self._all("wakes", until, limit)
 
+    async def in_motion(self) -> list[str]:
+        """See the port."""
+        return [run_id for (run_id,) in await self._all("in_motion")]
+
     async def stranded(self, limit: int) -> list[str]:
         """See the port."""
         return [run_id for (run_id,) in await self._all("stranded", limit)]
+
+    async def signals(self) -> list[StoredSignal]:
+        """See the port."""
+        return [rows.signal_of(row) for row in await self._all("signals")]
+
+    async def waiting_at(self, places: Iterable[Place]) -> dict[Place, list[WaitingTask]]:
+        """See the port."""
+        wanted = list(places)
+        found = await self._db.read(
+            lambda db: [(place, db.execute(READ["waiting_at"], place).fetchall()) for place in wanted]
+        )
+        return {place: [WaitingTask(*row) for row in some] for place, some in found if some}
+
+    async def kept_at(self, place: Place, since: Micros, after: int, limit: int) -> list[KeptEvent]:
+        """See the port."""
+        return [rows.kept_of(row) for row in await self._all("kept_at", *place, since, after, limit)]
+
+    async def waits_to_look_up(self) -> list[WaitingTask]:
+        """See the port."""
+        return [WaitingTask(*row) for row in await self._all("waits_to_look_up")]
 
     async def definition(self, version: str) -> StoredDefinition | None:
         """See the port."""
@@ -183,6 +229,10 @@ class SqliteStore:
     async def current_definitions(self) -> list[StoredDefinition]:
         """See the port."""
         return [StoredDefinition(*row) for row in await self._all("current_definitions")]
+
+    async def live_versions(self) -> list[str]:
+        """See the port."""
+        return [version for (version,) in await self._all("live_versions")]
 
     async def agents(self) -> list[AgentRecord]:
         """See the port."""
@@ -223,6 +273,12 @@ def _change_runs(db: sqlite3.Connection, changes: list[rows.Row]) -> None:
             or db.execute(_WRITE["change_run"], change).rowcount
         ):
             raise Inconsistent(f"run {change[-2]} is not what the batch takes it to be", hint=_FAULT)
+
+
+def _remove_signals(db: sqlite3.Connection, ids: list[rows.Row]) -> None:
+    """Remove what was delivered; what is not there was delivered before, and must not be once more."""
+    if ids and db.executemany(_WRITE["remove_signal"], ids).rowcount != len(ids):
+        raise Inconsistent("a signal would be delivered twice", hint=_FAULT)
 
 
 def _stored_seqs(batch: Batch) -> dict[str, int]:

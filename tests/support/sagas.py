@@ -2,7 +2,7 @@
 
 from orchestrator.core.evolution import evolve, fold
 from orchestrator.core.facts import AttemptSent, AttemptSucceeded, Fact, RunEnded, RunStarted
-from orchestrator.core.model import Run, RunHead, RunStatus, TraceContext
+from orchestrator.core.model import ParentRef, Run, RunHead, RunStatus, TraceContext
 from orchestrator.store.port import Batch
 
 __all__ = ["NOW", "Saga", "head"]
@@ -10,7 +10,7 @@ __all__ = ["NOW", "Saga", "head"]
 NOW = 1_700_000_000_000_000
 
 
-def head(run_id: str, workflow: str = "release", key: str = "") -> RunHead:
+def head(run_id: str, workflow: str = "release", key: str = "", parent: ParentRef | None = None) -> RunHead:
     """What is fixed of a run; an empty key is no key."""
     return RunHead(
         id=run_id,
@@ -21,6 +21,7 @@ def head(run_id: str, workflow: str = "release", key: str = "") -> RunHead:
         trace=TraceContext(trace_id="0af7651916cd43dd8448eb211c80319c", span_id="b7ad6b7169203331"),
         input={"version": "1.2.3"},
         event={"type": "com.example.release", "data": {"text": "žluťoučký \x00 \U0001f40e"}},
+        parent=parent,
     )
 
 
@@ -30,8 +31,10 @@ class Saga:
     `run` is its newest state and `facts` its whole history.
     """
 
-    def __init__(self, run_id: str, workflow: str = "release", key: str = "") -> None:
-        self.run = Run(head=head(run_id, workflow, key), steps={})
+    def __init__(
+        self, run_id: str, workflow: str = "release", key: str = "", parent: ParentRef | None = None
+    ) -> None:
+        self.run = Run(head=head(run_id, workflow, key, parent), steps={})
         self.facts: list[Fact] = []
 
     @property

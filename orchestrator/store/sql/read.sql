@@ -29,8 +29,42 @@ WHERE id > ? ORDER BY id LIMIT ?;
 -- name: wakes
 SELECT id, wake_at FROM runs WHERE wake_at <= ? ORDER BY wake_at LIMIT ?;
 
+-- name: in_motion
+SELECT id FROM runs WHERE status IN ('running', 'paused', 'compensating', 'attention') AND waiting = '';
+
 -- name: stranded
-SELECT id FROM runs WHERE status IN ('running', 'compensating') AND wake_at IS NULL LIMIT ?;
+SELECT id FROM runs AS one
+WHERE status IN ('running', 'paused', 'compensating', 'attention') AND wake_at IS NULL AND (
+  waiting = ''
+  OR waiting = 'child' AND NOT EXISTS (SELECT 1 FROM signals WHERE to_run = one.id) AND NOT EXISTS (
+    SELECT 1 FROM runs AS child WHERE child.parent = one.id AND child.parent <> '' AND child.ended_at IS NULL
+  )
+  OR waiting = 'parent' AND NOT EXISTS (SELECT 1 FROM signals WHERE to_run = one.id) AND NOT EXISTS (
+    SELECT 1 FROM runs AS parent WHERE parent.id = one.parent AND parent.ended_at IS NULL
+  )
+)
+LIMIT ?;
+
+-- name: signals
+SELECT id, to_run, payload, at FROM signals ORDER BY num;
+
+-- name: waiting_at
+SELECT run_id, step, host_index, topic, value, since FROM waits WHERE topic = ? AND value = ?
+ORDER BY since;
+
+-- name: kept_at
+SELECT topic, value, event, expires_at, num FROM kept_events
+WHERE topic = ? AND value = ? AND expires_at > ? AND num > ? ORDER BY num LIMIT ?;
+
+-- name: waits_to_look_up
+SELECT run_id, step, host_index, topic, value, since FROM waits
+WHERE (topic, value) IN (SELECT topic, value FROM kept_events);
+
+-- name: count_kept
+SELECT count(*) FROM kept_events;
+
+-- name: live_versions
+SELECT DISTINCT version FROM runs WHERE status IN ('queued', 'running', 'paused', 'compensating', 'attention');
 
 -- name: definition
 SELECT workflow, version, document, at FROM definitions WHERE version = ?;
@@ -52,7 +86,7 @@ FROM definitions LEFT JOIN (
 WHERE workflow = ?1 ORDER BY at DESC, definitions.rowid DESC;
 
 -- name: agents
-SELECT presence, seen_at FROM agents ORDER BY name;
+SELECT presence, seen_at, first_seen_at FROM agents ORDER BY name;
 
 -- name: telemetry_cursor
 SELECT telemetry_cursor FROM shards WHERE shard = ?;
@@ -65,20 +99,20 @@ SELECT seq, payload FROM history WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT
 
 -- name: runs
 -- Here and below, what is null does not narrow.
-SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
+SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at, parent FROM runs
 WHERE num < :before AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
   AND (:version IS NULL OR version = :version)
 ORDER BY num DESC LIMIT :limit;
 
 -- name: runs_of_status
-SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
+SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at, parent FROM runs
 WHERE status = :status AND num < :before
   AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
   AND (:version IS NULL OR version = :version)
 ORDER BY num DESC LIMIT :limit;
 
 -- name: runs_of_workflow_status
-SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
+SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at, parent FROM runs
 WHERE workflow = :workflow AND status = :status AND num < :before
   AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
   AND (:version IS NULL OR version = :version)
@@ -86,7 +120,7 @@ ORDER BY num DESC LIMIT :limit;
 
 -- name: runs_of_key
 -- :statuses are the wanted ones, each between spaces; empty for all.
-SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at FROM runs
+SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at, parent FROM runs
 WHERE key = :key AND key <> '' AND (:workflow IS NULL OR workflow = :workflow)
   AND (:statuses = '' OR instr(:statuses, ' ' || status || ' ') > 0) AND num < :before
   AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
@@ -96,9 +130,17 @@ ORDER BY num DESC LIMIT :limit;
 -- name: count_runs_of_status
 SELECT workflow, count(*) FROM runs
 WHERE status = :status AND (:workflow IS NULL OR workflow = :workflow) AND (:key IS NULL OR key = :key)
-  AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
+  AND (:parent IS NULL OR parent = :parent) AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
   AND (:version IS NULL OR version = :version)
 GROUP BY workflow ORDER BY workflow;
+
+-- name: runs_of_parent
+SELECT num, id, workflow, version, key, status, reason, trace_id, created_at, ended_at, parent FROM runs
+WHERE parent = :parent AND parent <> '' AND (:workflow IS NULL OR workflow = :workflow)
+  AND (:key IS NULL OR key = :key) AND (:statuses = '' OR instr(:statuses, ' ' || status || ' ') > 0)
+  AND num < :before AND (:since IS NULL OR created_at >= :since) AND (:until IS NULL OR created_at < :until)
+  AND (:version IS NULL OR version = :version)
+ORDER BY num DESC LIMIT :limit;
 
 -- name: inbox
 SELECT num, source, id, outcome, at, kind, type, reason, runs FROM inbox

@@ -228,19 +228,6 @@ async def test_wakes_come_soonest_first(store: Store) -> None:
     assert await store.wakes(NOW + 45, 10) == [("r30", NOW + 30), ("r20", NOW + 40)]
 
 
-async def test_rule_12_a_stranded_run_is_found(store: Store) -> None:
-    """Rule 12: in motion with nothing due is stranded; waiting for a person, or ended, is not."""
-    stranded, moving, asking, ended = (Saga(name) for name in ("stranded", "moving", "asking", "ended"))
-    batch = Batch()
-    stranded.start(batch, due=None)
-    for saga in (moving, asking, ended):
-        saga.start(batch)
-    asking.add(batch, TaskInDoubt(NOW, "one", 0, "c", "silence"))
-    ended.end(batch)
-    await store.commit(batch)
-    assert await store.stranded(10) == ["stranded"]
-
-
 async def test_definitions_are_kept_by_version(store: Store, reader: Reader) -> None:
     """Every version stays as it was first applied; the current one is what was last said; names sort."""
     one = StoredDefinition("release", "v1", b"{1}", NOW)
@@ -259,7 +246,7 @@ async def test_definitions_are_kept_by_version(store: Store, reader: Reader) -> 
 
 
 async def test_agents_are_remembered(store: Store, reader: Reader) -> None:
-    """The last announcement of each agent is kept whole, by name."""
+    """The last announcement of each agent is kept whole, by name, and when its instance first came."""
     presence = Presence(
         "web-2",
         "i1",
@@ -272,9 +259,11 @@ async def test_agents_are_remembered(store: Store, reader: Reader) -> None:
     other = replace(presence, name="web-1")
     records = {name: AgentRecord(one, NOW) for name, one in (("web-2", presence), ("web-1", other))}
     await store.commit(Batch(presence=records))
-    later = AgentRecord(replace(presence, instance_id="i2", stopping=True), NOW + 5)
-    await store.commit(Batch(presence={"web-2": later}))
-    assert await store.agents() == [records["web-1"], later] == await reader.agents()
+    rebuilt = AgentRecord(replace(presence, instance_id="i2", stopping=True), NOW + 5)
+    again = AgentRecord(replace(other, labels={}), NOW + 5)
+    await store.commit(Batch(presence={"web-2": rebuilt, "web-1": again}))
+    expected = [replace(again, first_seen_at=NOW), replace(rebuilt, first_seen_at=NOW + 5)]
+    assert await store.agents() == expected == await reader.agents()
 
 
 async def test_telemetry_follows_the_history_of_all_runs(store: Store) -> None:
