@@ -1,0 +1,192 @@
+"""Rule 10: child runs. Signals are delivered by hand, as the coordinator does."""
+
+from typing import Any
+
+from orchestrator.core.evolution import fold
+from orchestrator.core.inputs import CancelRun, ChildEnded, ReleaseRun, ResolveTask, UndoRun
+from orchestrator.core.model import ParentRef, RunStatus, StepStatus
+from schemas.messages import CommandKind
+from tests.support.machine import Saga, step
+
+CALL = {"id": "call", "workflow": "inner", "with": {"n": 1}}
+UNDO = CommandKind.COMPENSATE
+
+
+class Family:
+    """A run with a step `a`, a child run of these steps, and then a step `z`."""
+
+    def __init__(self, *inner: dict[str, Any], outer: dict[str, Any] | None = None, **document: Any) -> None:
+        self.parent = Saga(step("a"), {**CALL, **(outer or {})}, step("z"))
+        self.parent.succeed("a")
+        start = self.parent.children[-1]
+        parent = ParentRef(run_id="run", step="call", host_index=0, attempt=start.attempt, depth=1)
+        self.child = Saga(*inner, parent=parent, given=start.input, **document)
+        self.told: list[Any] = []
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Let each hear what the other has to say, until both are silent."""
+        while self.parent.signals or self.child.signals:
+            for one, other in ((self.parent, self.child), (self.child, self.parent)):
+                signals, one.signals = one.signals, []
+                for signal in signals:
+                    given = signal.given
+                    if isinstance(given, ChildEnded):  # in the test every child has the id `run`
+                        given = ChildEnded(**{**_fields(given), "run_id": self.parent.children[-1].run_id})
+                    self.told.append(given)
+                    other.give(given)
+
+    def done(self, *steps: str) -> None:
+        """The child's agents do these steps."""
+        self.child.succeed(*steps)
+        self.deliver()
+
+
+def _fields(given: ChildEnded) -> dict[str, Any]:
+    return {name: getattr(given, name) for name in given.__struct_fields__}
+
+
+def test_rule_10_a_child_gets_its_input_and_gives_its_output() -> None:
+    """The step's output is the child's."""
+    family = Family(step("x"), output="${{ input.n + 1 }}")
+    assert family.child.run.head.input == {"n": 1}
+    family.done("x")
+    assert family.parent.task("call").output == 2
+    assert family.parent.sent() == ["a", "z"]
+
+
+def test_rule_10_a_child_that_is_done_waits_for_its_parents_end() -> None:
+    """It could still be undone; once the parent has succeeded, so has the child."""
+    family = Family(step("x"))
+    family.done("x")
+    assert family.child.status is RunStatus.RUNNING
+    assert family.child.run.held
+    family.parent.succeed("z")
+    family.deliver()
+    assert family.parent.status is RunStatus.SUCCEEDED
+    assert family.child.status is RunStatus.SUCCEEDED
+
+
+def test_rule_10_undoing_a_child_runs_its_own_undos_before_the_parents_earlier_ones() -> None:
+    """In reverse: what came after the child, the child's steps last first, what came before it."""
+    family = Family(step("x"), step("y"))
+    family.done("x", "y")
+    family.parent.say(family.parent.last("z"), "failed")
+    family.deliver()
+    assert family.child.undone == ["y"]
+    assert family.parent.undone == []
+    family.child.undo("y", "x")
+    family.deliver()
+    assert family.child.status is RunStatus.COMPENSATED
+    assert family.parent.undone == ["a"]
+    family.parent.undo("a")
+    assert family.parent.status is RunStatus.COMPENSATED
+    assert family.parent.step_status("call") is StepStatus.COMPENSATED
+    assert fold(family.parent.run.head, family.parent.facts) == family.parent.run
+
+
+def test_rule_10_a_child_that_fails_has_undone_itself_and_fails_the_step() -> None:
+    """With the child's id and error; the parent then undoes only its own."""
+    family = Family(step("x"), step("y"))
+    family.done("x")
+    family.child.say(family.child.last("y"), "failed", code="no_space")
+    family.child.undo("x")
+    family.deliver()
+    failure = family.parent.run.failure
+    assert failure is not None
+    assert (failure.step, failure.code) == ("call", "child_failed")
+    assert "no_space" in failure.message
+    assert family.parent.undone == ["a"]
+
+
+def test_rule_10_cancelling_the_parent_cancels_the_child_first() -> None:
+    """Nothing of the parent is undone before the child has ended."""
+    family = Family(step("x"), step("y"))
+    family.done("x")
+    family.parent.give(CancelRun(who="ops", reason="enough"))
+    family.deliver()
+    assert family.child.sent(CommandKind.CANCEL) == ["y"]
+    assert family.parent.undone == []
+    family.child.say(family.child.last("y"), "cancelled", started=False)
+    family.child.undo("x")
+    family.deliver()
+    assert family.child.status is RunStatus.CANCELLED
+    assert family.parent.step_status("call") is StepStatus.CANCELLED
+    family.parent.undo("a")
+    assert family.parent.status is RunStatus.CANCELLED
+
+
+def test_rule_10_a_child_past_its_pivot_cannot_be_undone() -> None:
+    """It ends at once; a parent that goes back waits for a person there."""
+    family = Family(step("x", pivot=True))
+    family.done("x")
+    assert family.child.status is RunStatus.SUCCEEDED
+    family.parent.say(family.parent.last("z"), "failed")
+    family.deliver()
+    assert family.parent.status is RunStatus.ATTENTION
+    assert family.parent.step_status("call") is StepStatus.COMPENSATION_FAILED
+    assert family.parent.undone == []
+    family.parent.give(ResolveTask(step="call", decision="skip", who="ops"))
+    family.parent.undo("a")
+    assert family.parent.status is RunStatus.FAILED
+
+
+def test_rule_10_an_undo_that_a_person_gives_up_on_in_the_child_is_given_up_in_the_parent() -> None:
+    """The parent cannot end `compensated` then (rule 11)."""
+    family = Family(step("x", compensate={"action": "u", "retry": {"attempts": 1}}))
+    family.done("x")
+    family.parent.say(family.parent.last("z"), "failed")
+    family.deliver()
+    family.child.say(family.child.last("x", UNDO), "failed")
+    family.deliver()
+    assert family.child.status is RunStatus.ATTENTION
+    family.child.give(ResolveTask(step="x", decision="skip", who="ops"))
+    family.deliver()
+    family.parent.undo("a")
+    assert family.parent.status is RunStatus.FAILED
+    assert "call" in family.parent.run.reason
+
+
+def test_rule_10_a_child_with_nothing_to_undo_ends_at_once() -> None:
+    """And counts as undone when the parent goes back."""
+    family = Family(step("x", compensate=None))
+    family.done("x")
+    assert family.child.status is RunStatus.SUCCEEDED
+    family.parent.say(family.parent.last("z"), "failed")
+    family.deliver()
+    assert family.parent.undone == ["a"]
+
+
+def test_rule_10_another_attempt_is_another_child() -> None:
+    """With an id of its own; the first one's word counts no more."""
+    parent = Saga({**CALL, "retry": {"attempts": 2}})
+    first = parent.children[-1]
+    ended = ChildEnded("call", 0, first.run_id, "failed", code="child_failed")
+    parent.give(ended)
+    parent.wait(5)
+    second = parent.children[-1]
+    assert second.run_id != first.run_id
+    parent.give(ended)
+    assert parent.status is RunStatus.RUNNING
+    parent.give(ChildEnded("call", 0, second.run_id, "done"))
+    assert parent.status is RunStatus.SUCCEEDED
+
+
+def test_rule_10_children_are_nested_no_deeper_than_the_limit() -> None:
+    """One deeper fails its step."""
+    deep = ParentRef(run_id="r", step="s", host_index=0, attempt=1, depth=8)
+    saga = Saga(CALL, parent=deep)
+    assert saga.run.failure is not None
+    assert saga.run.failure.code == "too_deep"
+    assert saga.children == []
+
+
+def test_rule_10_a_parent_hears_of_each_end_once() -> None:
+    """Done is told when it is done, and not again when it is released."""
+    family = Family(step("x"))
+    family.done("x")
+    family.parent.succeed("z")
+    family.deliver()
+    kinds = [type(given) for given in family.told]
+    assert kinds == [ChildEnded, ReleaseRun]
+    assert UndoRun not in kinds
