@@ -15,26 +15,16 @@ import schemas
 from schemas.codec import Malformed, decode, decode_json, encode
 from schemas.events import CONTENT_TYPE, Event, event_scope, read_event, write_event
 from schemas.messages import ActionInfo, Command, CommandKind, ErrorInfo, Presence, Result, ResultStatus
-from schemas.workflow import Compensate, Retry, Selector, Step, Trigger, Workflow
+from schemas.workflow import Workflow
+from tests.support.documents import objects, texts, values, workflows
 
 JSON_SCHEMAS = Path(schemas.__file__).parent / "json"
 STRUCTS: tuple[type[Struct], ...] = (Command, Result, Presence, Workflow)
 
-# What every JSON library agrees on: no lone surrogates, integers of 64 bits, finite fractions.
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
-values = st.recursive(
-    st.none() | st.booleans() | numbers | texts,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
-    max_leaves=12,
-)
-objects = st.dictionaries(texts, values, max_size=4)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", fullmatch=True)
-step_ids = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,62}", fullmatch=True)
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
 counts = st.integers(0, 2**31)
 times = st.datetimes(timezones=st.just(UTC))
-durations = st.from_regex(r"[0-9]{1,12}(ms|s|m|h|d)", fullmatch=True)
 
 errors = st.builds(
     ErrorInfo, code=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64),
@@ -59,32 +49,6 @@ presences = st.builds(
         max_size=3,
     ),
 )  # fmt: skip
-retries = st.builds(
-    Retry, attempts=st.none() | st.integers(1, 1000), delay=st.none() | durations,
-    backoff=st.none() | st.floats(1, 100), max_delay=st.none() | durations,
-)  # fmt: skip
-targets = st.text("abc${} .", min_size=1, max_size=20) | st.builds(Selector, pool=ids)
-actions = st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,126}", fullmatch=True)
-expressions = st.text("abc.=' ", min_size=1, max_size=20)
-compensations = st.builds(
-    Compensate, action=actions, with_=objects, target=st.none() | targets, timeout=st.none() | durations,
-    retry=st.none() | retries, idempotent=st.booleans(), after_failure=st.booleans(),
-)  # fmt: skip
-steps = st.builds(
-    Step, id=step_ids, action=actions, target=targets, needs=st.none() | st.lists(step_ids, max_size=3),
-    if_=st.none() | expressions, with_=objects, timeout=st.none() | durations, retry=st.none() | retries,
-    idempotent=st.booleans(), compensate=st.none() | compensations, output=st.just(UNSET) | values,
-)  # fmt: skip
-triggers = st.builds(
-    Trigger, event=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,50}\*?", fullmatch=True) | st.just("*"),
-    if_=st.none() | expressions, key=st.none() | expressions, input=st.none() | objects,
-)  # fmt: skip
-workflows = st.builds(
-    Workflow, workflow=st.from_regex(r"[A-Za-z][A-Za-z0-9_.-]{0,62}", fullmatch=True),
-    steps=st.lists(steps, min_size=1, max_size=3), description=texts, triggers=st.lists(triggers, max_size=2),
-    input=objects, output=st.just(UNSET) | values,
-)  # fmt: skip
-
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40)
 extensions = st.dictionaries(
     st.from_regex(r"x[a-z0-9]{0,20}", fullmatch=True),
