@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         set_up_logging()
         settings = _settings(options)
-        actions = load_actions(options.module, [_program(text) for text in options.program])
+        programs = [_program(text, "--program") for text in options.program]
+        probes = [_program(text, "--probe") for text in options.probe]
+        actions = load_actions(options.module, programs, probes)
         return _run(settings, actions, options.amqp)
     except BatonError as error:
         sys.stderr.write(f"baton-agent: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
@@ -83,6 +85,8 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help="a Python file with actions; repeatable")  # fmt: skip
     add("--program", metavar="NAME=PATH", action="append", default=[],
         help="an action that is a program: JSON in, JSON out; repeatable")  # fmt: skip
+    add("--probe", metavar="NAME=PATH", action="append", default=[],
+        help="a program that finds out what became of a lost attempt of that action; repeatable")  # fmt: skip
     add("--version", action="version", version=f"baton-agent {_version()}")
     return parser
 
@@ -108,8 +112,8 @@ def _pair(text: str, flag: str) -> tuple[str, str]:
     return key, value
 
 
-def _program(text: str) -> tuple[str, Path]:
-    name, path = _pair(text, "--program")
+def _program(text: str, flag: str) -> tuple[str, Path]:
+    name, path = _pair(text, flag)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,126}", name):
         raise InvalidInput(
             f"'{name}' is not an action name", code="bad_name", hint="letters, digits, '.', '_', '-'"

@@ -8,28 +8,48 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agents.builtins import builtin_actions
-from agents.programs import program_action
+from agents.programs import program_action, program_probe
 from agents.sdk import Action, Agent
 from schemas.errors import BatonError, InvalidInput
 
 __all__ = ["load_actions"]
 
 
-def load_actions(modules: Iterable[Path], programs: Iterable[tuple[str, Path]]) -> dict[str, Action]:
-    """All actions by name. A name given twice is refused, the built-ins' included."""
+def load_actions(
+    modules: Iterable[Path], programs: Iterable[tuple[str, Path]], probes: Iterable[tuple[str, Path]] = ()
+) -> dict[str, Action]:
+    """All actions by name. A name given twice is refused, the built-ins' included.
+
+    `probes` are programs too, each for an action among `programs`.
+    """
     actions = builtin_actions()
     for module in modules:
         for name, action in _module_actions(module).items():
             _add(actions, name, action, str(module))
+    by_program: dict[str, Action] = {}
     for name, path in programs:
-        if not path.is_file() or not os.access(path, os.X_OK):
+        _check_program(name, path, "--program")
+        by_program[name] = program_action(name, path.absolute())
+        _add(actions, name, by_program[name], str(path))
+    for name, path in probes:
+        _check_program(name, path, "--probe")
+        if name not in by_program:
             raise InvalidInput(
-                f"the program {path} of action '{name}' cannot be executed",
+                f"--probe {name}: no --program is the action '{name}'",
                 code="bad_program",
-                hint="give the path of an executable file: --program NAME=PATH",
+                hint=f"add --program {name}=PATH; an action in Python has its probe in its module",
             )
-        _add(actions, name, program_action(name, path.absolute()), str(path))
+        by_program[name].probe(program_probe(path.absolute()))
     return actions
+
+
+def _check_program(name: str, path: Path, flag: str) -> None:
+    if not path.is_file() or not os.access(path, os.X_OK):
+        raise InvalidInput(
+            f"the program {path} of action '{name}' cannot be executed",
+            code="bad_program",
+            hint=f"give the path of an executable file: {flag} NAME=PATH",
+        )
 
 
 def _add(actions: dict[str, Action], name: str, action: Action, origin: str) -> None:

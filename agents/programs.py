@@ -1,14 +1,17 @@
-"""Program actions: any executable that reads JSON on its input and writes JSON on its output."""
+"""Program actions: any executable that reads JSON on its input and writes JSON on its output; and probes."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agents.context import Context
 from agents.limits import MAX_OUTPUT_BYTES
-from agents.sdk import Action, ActionError, Body
+from agents.sdk import Action, ActionError, Body, Probed
 from schemas.codec import Malformed, decode, encode
 
-__all__ = ["program_action"]
+__all__ = ["program_action", "program_probe"]
+
+T = TypeVar("T")
 
 
 def program_action(name: str, path: Path) -> Action:
@@ -20,27 +23,44 @@ def program_action(name: str, path: Path) -> Action:
     """
 
     async def run(ctx: Context, **args: Any) -> Any:
-        sent = encode({"args": args, "context": _told(ctx)})
-        done = await ctx.run([str(path)], stdin=sent, keep=MAX_OUTPUT_BYTES, fail_beyond=True)
-        ctx.printed(done.stderr.raw())
-        if done.exit_code != 0:
-            last = done.stderr.text().strip()[-1000:]
-            raise ActionError(
-                "exit_code",
-                f"{path.name} ended with {done.exit_code}: {last}",
-                details={"exit_code": done.exit_code},
-            )
-        printed = done.stdout.raw().strip()
-        try:
-            return decode(printed, object) if printed else None
-        except Malformed as error:
-            raise ActionError(
-                "bad_output",
-                f"{path.name} printed something that is not JSON: {error.message}",
-                retryable=False,
-            ) from None
+        return await _run(ctx, path, args, object)
 
     return Action(name, Body(run), description=f"The program {path.name}.")
+
+
+def program_probe(path: Path) -> Callable[..., Any]:
+    """A probe that is a program: it gets what the action's got, and prints a `Probed`.
+
+    That is `{"said": "done", "output": …}`, `{"said": "never"}` or `{"said": "unknown", "why": "…"}`.
+    """
+
+    async def probe(ctx: Context, **args: Any) -> Probed:
+        return await _run(ctx, path, args, Probed)
+
+    return probe
+
+
+async def _run(ctx: Context, path: Path, args: dict[str, Any], kind: type[T]) -> T:
+    """Run a program to its end and give what it printed."""
+    sent = encode({"args": args, "context": _told(ctx)})
+    done = await ctx.run([str(path)], stdin=sent, keep=MAX_OUTPUT_BYTES, fail_beyond=True)
+    ctx.printed(done.stderr.raw())
+    if done.exit_code != 0:
+        last = done.stderr.text().strip()[-1000:]
+        raise ActionError(
+            "exit_code",
+            f"{path.name} ended with {done.exit_code}: {last}",
+            details={"exit_code": done.exit_code},
+        )
+    printed = done.stdout.raw().strip()
+    try:
+        return decode(printed or b"null", kind)
+    except Malformed as error:
+        raise ActionError(
+            "bad_output",
+            f"{path.name} printed what cannot be read: {error.message}",
+            retryable=False,
+        ) from None
 
 
 def _told(ctx: Context) -> dict[str, Any]:

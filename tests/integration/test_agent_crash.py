@@ -1,7 +1,7 @@
 """SIGKILL of a real agent at every point of its loop: how often an action starts, and what is said of it.
 
 An idempotent action may start again; one that is not starts at most once per command, and where nobody can
-know whether it took effect the agent says `unknown` (rule 7).
+know whether it took effect the agent says `unknown`, unless the action has a probe that can tell (rule 7).
 """
 
 from collections.abc import AsyncIterator
@@ -15,15 +15,17 @@ from tests.support.agents import Desk, about, command
 from tests.support.processes import Stage
 from tests.support.waiting import until
 
-# failpoint: for the action `again` and for `once`: starts, effects, what the coordinator hears in the end
+ACTIONS = ("again", "once", "probed")
+DONE = (1, 1, "succeeded")
+# failpoint: for each of these, starts, effects, what the coordinator hears in the end
 EXPECTED = {
-    "agent.before_journal": ((1, 1, "succeeded"), (1, 1, "succeeded")),
-    "agent.after_journal": ((1, 1, "succeeded"), (1, 1, "succeeded")),
-    "agent.before_start": ((1, 1, "succeeded"), (0, 0, "unknown")),
-    "agent.after_action": ((2, 2, "succeeded"), (1, 1, "unknown")),
-    "agent.after_result_journal": ((1, 1, "succeeded"), (1, 1, "succeeded")),
-    "agent.after_publish": ((1, 1, "succeeded"), (1, 1, "succeeded")),
-    "agent.after_confirm": ((1, 1, "succeeded"), (1, 1, "succeeded")),
+    "agent.before_journal": (DONE, DONE, DONE),
+    "agent.after_journal": (DONE, DONE, DONE),
+    "agent.before_start": (DONE, (0, 0, "unknown"), (0, 0, "never_seen")),
+    "agent.after_action": ((2, 2, "succeeded"), (1, 1, "unknown"), DONE),
+    "agent.after_result_journal": (DONE, DONE, DONE),
+    "agent.after_publish": (DONE, DONE, DONE),
+    "agent.after_confirm": (DONE, DONE, DONE),
 }
 
 
@@ -40,7 +42,7 @@ def counted(tmp_path: Path) -> Counted:
     return Counted(tmp_path)
 
 
-@pytest.mark.parametrize("action", ["again", "once"])
+@pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("failpoint", EXPECTED)
 async def test_killed_at(play: tuple[Stage, Desk], counted: Counted, failpoint: str, action: str) -> None:
     """Exactly as many starts and effects as the rules allow, one outcome, and the same again when asked."""
@@ -51,7 +53,7 @@ async def test_killed_at(play: tuple[Stage, Desk], counted: Counted, failpoint: 
     assert await agent.died() == -9
     await agent.start()
     result = await desk.final(asked)
-    starts, effects, status = EXPECTED[failpoint][action == "once"]
+    starts, effects, status = EXPECTED[failpoint][ACTIONS.index(action)]
     assert (counted.count("start"), counted.count("effect"), str(result.status)) == (starts, effects, status)
     heard = len([each for each in desk.results if each.status.is_final])
     await desk.send(about(CommandKind.QUERY, asked))
@@ -86,6 +88,23 @@ async def test_killed_while_it_runs(play: tuple[Stage, Desk], counted: Counted, 
             0,
         )
         assert result.started_at is not None
+
+
+async def test_killed_while_it_runs_with_a_probe(play: tuple[Stage, Desk], counted: Counted) -> None:
+    """Its effect had not come: the probe says so, for good, and the action is not run again."""
+    stage, desk = play
+    agent = await counting_agent(stage, counted)
+    asked = command("probed", counted.args(hold=True))
+    await desk.send(asked)
+    await until(lambda: counted.count("start"))
+    await agent.kill()
+    await agent.start()
+    result = await desk.final(asked)
+    assert (result.status, result.started_at) == (ResultStatus.NEVER_SEEN, None)
+    counted.release()
+    await desk.send(about(CommandKind.QUERY, asked), asked)
+    assert await desk.final(asked, count=3) == result
+    assert (counted.count("start"), counted.count("effect"), counted.count("probe")) == (1, 0, 1)
 
 
 async def test_killed_with_a_queue(play: tuple[Stage, Desk], counted: Counted) -> None:

@@ -15,7 +15,7 @@ COUNTING = '''
 """Actions that write down on disk what they do."""
 import asyncio
 from pathlib import Path
-from agents import Agent, Context
+from agents import Agent, Context, Probed
 
 agent = Agent()
 
@@ -35,6 +35,15 @@ async def work(ctx: Context, path: str, hold: bool = False) -> str:
 
 agent.action("once")(work)
 agent.action("again", idempotent=True)(work)
+
+
+async def look(ctx: Context, path: str, hold: bool) -> Probed:
+    note(path, f"probe {ctx.command_id}")
+    happened = f"effect {ctx.command_id}" in Path(path).read_text().splitlines()
+    return Probed.done("found") if happened else Probed.never()
+
+
+agent.action("probed", probe=look)(work)
 '''
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents import ActionError, Context
+from agents import ActionError, Context, Probed
 from agents.builtins import exec_run
 from agents.limits import MAX_OUTPUT_BYTES, MAX_STREAM_BYTES
 from agents.loading import load_actions
@@ -17,6 +17,7 @@ from agents.processes import Processes, Tail
 from agents.sdk import TimedOut
 from schemas.codec import encode
 from schemas.errors import InvalidInput
+from schemas.messages import CommandKind
 from tests.support.agents import command, context
 from tests.support.waiting import until
 
@@ -243,6 +244,29 @@ async def test_a_program_that_talks_too_much_is_killed(ctx: Context, tmp_path: P
     """At the limit, not at the end."""
     code = "while True: print('x' * 10000)"
     await failing(call(ctx, tmp_path, code), "output_too_large")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("print(json.dumps({'said': 'done', 'output': request['args']}))", Probed.done({"n": 1})),
+        ('print(\'{"said": "never"}\')', Probed.never()),
+        ('print(\'{"said": "unknown", "why": "busy"}\')', Probed.unknown("busy")),
+        ("", None),
+        ('print(\'{"said": "perhaps"}\')', None),
+    ],
+)
+async def test_a_program_can_be_a_probe(ctx: Context, tmp_path: Path, code: str, said: Probed | None) -> None:
+    """It gets what the action's got, and prints what it found; anything else is no answer."""
+    path = program(tmp_path, code)
+    action = load_actions([], [("app.x", path)], [("app.x", path)])["app.x"]
+    prober = action.probe_for(CommandKind.EXECUTE)
+    assert prober is not None
+    assert action.info().probe
+    if said is None:
+        await failing(prober.function(ctx, n=1), "bad_output")
+    else:
+        assert await prober.function(ctx, n=1) == said
 
 
 def test_programs_and_modules_are_checked_at_the_start(tmp_path: Path) -> None:
