@@ -285,7 +285,10 @@ class ConcurrencyDef:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A document ready to run. `version` is the hash of its content; `steps` are in the document's order."""
+    """A document ready to run. `version` is the hash of its content; `steps` are in the document's order.
+
+    `pivot` is the step past which there is no way back.
+    """
 
     document: Workflow
     version: str
@@ -295,16 +298,12 @@ class Definition:
     input_schema: InputSchema
     timeout: Micros | None = None
     concurrency: ConcurrencyDef | None = None
+    pivot: StepDef | None = None
 
     @property
     def name(self) -> str:
         """The workflow's name."""
         return self.document.workflow
-
-    @property
-    def pivot(self) -> StepDef | None:
-        """The step past which there is no way back."""
-        return next((step for step in self.steps.values() if step.pivot), None)
 
     @property
     def priority(self) -> int:

@@ -310,8 +310,10 @@ def _resolved(task: Task, fact: TaskResolved) -> Task:
 
 def _settled(task: Task, status: StepStatus, at: Micros) -> Task:
     """The task with nothing outstanding and nothing due."""
-    task = replace(task, status=status, command_id="", wait=None, due=None, parked=False, **_NO_DOUBT)
-    return replace(task, undo_ended_at=at) if task.undoing else replace(task, ended_at=at)
+    ended = "undo_ended_at" if task.undoing else "ended_at"
+    return replace(
+        task, status=status, command_id="", wait=None, due=None, parked=False, **_NO_DOUBT, **{ended: at}
+    )
 
 
 _OF_TASK: Final[dict[type, Callable[[Task, Any], Task]]] = {

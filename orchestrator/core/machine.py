@@ -68,7 +68,7 @@ from orchestrator.core.inputs import (
     UndoRun,
     Wake,
 )
-from orchestrator.core.model import Failure, Run, RunHead, RunStatus, StepStatus, Task
+from orchestrator.core.model import Failure, Run, RunHead, RunStatus, StepStatus, Task, all_done
 from orchestrator.core.scope import run_scope
 from orchestrator.core.sending import ask_agents, doubt, fail_unsent, send, send_cancel, send_undo, why_unsent
 from orchestrator.core.turn import Turn
@@ -233,31 +233,20 @@ def _pass_pivot(turn: Turn) -> None:
     if pivot is None or turn.run.pivoted or pivot.id not in turn.touched:
         return
     tasks = turn.run.steps[pivot.id]
-    if _is_done(tasks) and any(task.status is StepStatus.SUCCEEDED for task in tasks):
+    if all_done(tasks) and any(task.status is StepStatus.SUCCEEDED for task in tasks):
         turn.record(PivotPassed(at=turn.env.now, step=pivot.id))
         turn.touched.update(turn.run.steps)
+        turn.failed = [(step, index) for step, index, task in turn.tasks() if task.is_unnoticed]
 
 
 def _notice_failures(turn: Turn) -> None:
     """What becomes of tasks that failed for good (rules 2 and 6)."""
-    for name in sorted(turn.touched, key=lambda name: turn.definition.steps[name].index):
-        step = turn.definition.steps[name]
-        for index in _unnoticed(turn, step):
-            if turn.run.going_back:
-                return
+    failed, turn.failed = turn.failed, []
+    for step, index in failed:
+        if turn.run.going_back:
+            return
+        if turn.task(step, index).is_unnoticed:
             _on_failed(turn, step, index)
-
-
-def _unnoticed(turn: Turn, step: StepDef) -> list[int]:
-    """Tasks that this move may have made fail for good, and of which nothing has come yet."""
-    if step.id not in turn.touched:
-        return []
-    tasks = enumerate(turn.run.steps[step.id])
-    return [
-        index
-        for index, task in tasks
-        if task.status is StepStatus.FAILED and not task.parked and not task.tolerated
-    ]
 
 
 def _on_failed(turn: Turn, step: StepDef, index: int) -> None:
@@ -279,14 +268,17 @@ def _go_forward(turn: Turn) -> None:
     """Start or skip every step whose needs are done."""
     if turn.run.paused:
         return
+    touched = turn.touched
     for step in turn.definition.steps.values():
+        if step.id not in touched and touched.isdisjoint(step.needs):
+            continue
         tasks = turn.run.steps[step.id]
         if tasks and tasks[0].part:
-            if step.id in turn.touched:
+            if step.id in touched:
                 _start_ready(turn, step)
         elif tasks and tasks[0].status is StepStatus.PENDING and _needs_done(turn, step):
             _start_step(turn, step)
-        if _unnoticed(turn, step):
+        if turn.failed:
             return  # it could not even be sent: what follows from that comes first
 
 
@@ -335,7 +327,9 @@ def _attempt(turn: Turn, step: StepDef, index: int) -> None:
 def _succeed(turn: Turn) -> None:
     """End well when every step is done; a child that can be undone waits for its parent (rule 10)."""
     run = turn.run
-    if run.held or run.paused or not all(_is_done(tasks) for tasks in run.steps.values()):
+    if not all(all_done(run.steps[name]) for name in turn.touched):
+        return  # of what this move changed; the rest need not be looked at
+    if run.held or run.paused or not all(map(all_done, run.steps.values())):
         return
     output = None
     if turn.definition.output is not None:
@@ -420,11 +414,7 @@ def _end(turn: Turn) -> None:
 
 
 def _needs_done(turn: Turn, step: StepDef) -> bool:
-    return all(_is_done(turn.run.steps[need]) for need in step.needs)
-
-
-def _is_done(tasks: tuple[Task, ...]) -> bool:
-    return all(task.is_done for task in tasks)
+    return all(all_done(turn.run.steps[need]) for need in step.needs)
 
 
 def _wants_undo(step: StepDef, task: Task) -> bool:

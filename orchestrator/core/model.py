@@ -25,6 +25,7 @@ __all__ = [
     "TraceContext",
     "Wait",
     "WaitOn",
+    "all_done",
     "child_id",
     "step_status",
 ]
@@ -209,6 +210,11 @@ class Task(Struct, frozen=True, omit_defaults=True):
         )
 
     @property
+    def is_unnoticed(self) -> bool:
+        """Whether it failed for good, and nothing has come of that yet."""
+        return self.status is StepStatus.FAILED and not self.parked and not self.tolerated
+
+    @property
     def needs_person(self) -> bool:
         """Whether only a person or a late answer moves it on; not while agents are first asked (rule 7)."""
         return self.in_question and (self.status is not StepStatus.IN_DOUBT or self.lost or self.queries != 1)
@@ -267,8 +273,10 @@ class Run(Struct, frozen=True, omit_defaults=True):
             return RunStatus.QUEUED
         if self.paused:
             return RunStatus.PAUSED
-        if any(task.needs_person for tasks in self.steps.values() for task in tasks):
-            return RunStatus.ATTENTION
+        for tasks in self.steps.values():
+            for task in tasks:
+                if task.status not in _AT_EASE and task.needs_person:
+                    return RunStatus.ATTENTION
         return RunStatus.COMPENSATING if self.going_back else RunStatus.RUNNING
 
     @property
@@ -276,12 +284,14 @@ class Run(Struct, frozen=True, omit_defaults=True):
         """When the run must be looked at even if nothing arrives; None when nothing is due."""
         if self.ended is not None:
             return None
-        found = [
-            task.due
-            for tasks in self.steps.values()
-            for task in tasks
-            if task.due is not None and not (self.paused and self._rests(task))
-        ]
+        found = [task.due for tasks in self.steps.values() for task in tasks if task.due is not None]
+        if self.paused:
+            found = [
+                task.due
+                for tasks in self.steps.values()
+                for task in tasks
+                if task.due is not None and not self._rests(task)
+            ]
         if self.deadline is not None and not (self.going_back or self.paused or self.pivoted or self.held):
             found.append(self.deadline)
         return min(found, default=None)
@@ -314,6 +324,20 @@ _ORDER = (
     StepStatus.SUCCEEDED,
     StepStatus.SKIPPED,
 )
+
+
+_SUCCEEDED, _SKIPPED, _FAILED = StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.FAILED
+_AT_EASE = (_SUCCEEDED, StepStatus.RUNNING, StepStatus.PENDING, StepStatus.COMPENSATED, _SKIPPED)
+"""What needs nobody, most frequent first: this is asked of each task at each move."""
+
+
+def all_done(tasks: tuple[Task, ...]) -> bool:
+    """Whether what needs this step may go on."""
+    for task in tasks:
+        status = task.status
+        if not (status is _SUCCEEDED or status is _SKIPPED or (status is _FAILED and task.tolerated)):
+            return False
+    return True
 
 
 def step_status(tasks: tuple[Task, ...]) -> StepStatus:

@@ -4,9 +4,9 @@ from collections import Counter
 
 from orchestrator.core.definition import Definition, StepDef
 from orchestrator.core.evolution import evolve
-from orchestrator.core.facts import Fact
+from orchestrator.core.facts import AttemptFailed, Fact
 from orchestrator.core.inputs import Dispatch, Emission, Env, Move, Signal, SignalInput, StartChild
-from orchestrator.core.model import Run, Task
+from orchestrator.core.model import Run, StepStatus, Task
 
 __all__ = ["Turn"]
 
@@ -14,7 +14,8 @@ __all__ = ["Turn"]
 class Turn:
     """One move being made: facts recorded so far, the state they lead to, and what is to be sent and started.
 
-    `touched` are the steps that this move may have changed: only they can have failed, or have room for more.
+    `touched` are the steps that this move may have changed: only they, and what needs them, can go on.
+    `failed` are the tasks that it made fail for good, and of which nothing has come yet.
     """
 
     def __init__(self, definition: Definition, run: Run, env: Env) -> None:
@@ -27,6 +28,7 @@ class Turn:
         self.emissions: list[Emission] = []
         self.signals: list[Signal] = []
         self.touched: set[str] = set()
+        self.failed: list[tuple[StepDef, int]] = []
         self.due: list[tuple[StepDef, int]] = []
         """Tasks whose next attempt is to be made in this very move."""
         self.picked: Counter[str] = Counter()
@@ -41,6 +43,8 @@ class Turn:
             self.touched.update(self.run.steps)
         elif step in self.run.steps:  # a stranger's result may name any
             self.touched.add(step)
+        if isinstance(fact, AttemptFailed) and fact.retry_at is None and fact.outcome is StepStatus.FAILED:
+            self.failed.append((self.definition.steps[fact.step], fact.host_index))
 
     def signal(self, to: str, given: SignalInput) -> None:
         """Let another run know."""

@@ -47,4 +47,5 @@ def compile_definition(document: Workflow) -> Definition:
         input_schema=InputSchema(document.input),
         timeout=timeout,
         concurrency=concurrency,
+        pivot=next((step for step in steps.values() if step.pivot), None),
     )
