@@ -34,6 +34,7 @@ from orchestrator.store.records import (
     VersionSummary,
     WaitingTask,
 )
+from orchestrator.store.starting import StartingStore
 from schemas.errors import Conflict, InternalError
 from schemas.times import Micros
 
@@ -78,7 +79,7 @@ class Inconsistent(InternalError):
     code = "inconsistent"
 
 
-class Store(Protocol):
+class Store(StartingStore, Protocol):
     """The one writer of one shard; see the module's contract."""
 
     @property

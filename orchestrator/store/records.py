@@ -8,6 +8,7 @@ from msgspec import Struct
 from orchestrator.core.facts import Fact
 from orchestrator.core.inputs import SignalInput
 from orchestrator.core.model import Run
+from orchestrator.store.starting import StartingChanges
 from schemas.messages import Presence
 from schemas.times import Micros
 
@@ -168,6 +169,8 @@ class Batch:
     current: dict[str, str] = field(default_factory=dict)
     """Workflow -> version that new runs take from now on."""
     inbox: list[InboxRecord] = field(default_factory=list)
+    settled: list[InboxRecord] = field(default_factory=list)
+    """What became, after all, of events that the inbox has as `debounced`."""
     started: list[Run] = field(default_factory=list)
     changed: dict[str, Run] = field(default_factory=dict)
     facts: list[tuple[str, int, Fact]] = field(default_factory=list)
@@ -183,6 +186,7 @@ class Batch:
     kept: list[KeptEvent] = field(default_factory=list)
     keep_at_most: int = 0
     """How many events may be kept; with more the oldest go. Counts only if `kept` holds something."""
+    starting: StartingChanges = field(default_factory=StartingChanges)
     telemetry_cursor: int | None = None
     """Id of the last fact that telemetry has dealt with."""
 
@@ -192,6 +196,7 @@ class Batch:
             self.definitions
             or self.current
             or self.inbox
+            or self.settled
             or self.started
             or self.changed
             or self.facts
@@ -202,6 +207,7 @@ class Batch:
             or self.signals_done
             or self.waits
             or self.kept
+            or self.starting
             or self.telemetry_cursor is not None
         )
 

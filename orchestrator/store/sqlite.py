@@ -23,6 +23,7 @@ from orchestrator.store.port import (
     StoredSignal,
     WaitingTask,
 )
+from orchestrator.store.sqlite_starting import STARTING, SqliteStarting, starting_rows
 from runtime.lock import StateLock
 from runtime.sqlite import Database, load_queries
 from schemas.errors import InvalidInput
@@ -33,10 +34,10 @@ __all__ = ["MIGRATIONS", "READ", "SqliteStore"]
 _HERE: Final = Path(__file__).parent
 MIGRATIONS: Final = _HERE / "migrations"
 READ: Final = load_queries(_HERE / "sql" / "read.sql")
-_WRITE: Final = load_queries(_HERE / "sql" / "write.sql")
+_WRITE: Final = {**load_queries(_HERE / "sql" / "write.sql"), **STARTING}
 
 
-class SqliteStore:
+class SqliteStore(SqliteStarting):
     """`orchestrator.store.port.Store` in the file at `path`, which serves one shard."""
 
     def __init__(self, path: Path, shard: str = "0") -> None:
@@ -168,6 +169,7 @@ class SqliteStore:
             "set_wait": [rows.wait_row(shard, one) for one in batch.waits.values() if one is not None],
             "add_kept": [rows.kept_row(shard, kept) for kept in batch.kept],
             "bound_kept": [(batch.keep_at_most,)] if batch.kept else [],
+            **starting_rows(batch.starting, batch.settled, shard),
             "set_telemetry_cursor": [] if cursor is None else [(cursor, shard)],
         }
 
