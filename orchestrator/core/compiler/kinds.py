@@ -4,9 +4,10 @@ from typing import Any, Final
 
 from orchestrator.core.compiler.checks import NOTHING, Checks, View
 from orchestrator.core.definition import ApprovalDef, AwaitDef, EmitDef, Path, StepKind
+from orchestrator.core.templates import Template
 from schemas.errors import InvalidInput
 from schemas.times import Micros, parse_duration
-from schemas.workflow import STEP_KINDS, Approve, Emit, Step, WaitFor
+from schemas.workflow import STEP_KINDS, Approve, Compensate, Emit, Step, WaitFor
 
 __all__ = ["check_fields", "kind_of", "parts_of"]
 
@@ -34,12 +35,12 @@ _HINTS: Final[dict[tuple[str, StepKind], str]] = {
 }
 
 
-def kind_of(checks: Checks, step: Step, path: Path) -> StepKind | None:
-    """The step's kind; the first of several, which is refused like none at all (None)."""
+def kind_of(checks: Checks, step: Step, path: Path) -> StepKind:
+    """The step's kind. Of several the first counts, with none it is an action; both are refused."""
     kinds: list[StepKind] = [kind for kind in STEP_KINDS if getattr(step, kind) is not None]
     if not kinds:
         checks.problem(path, f"the step does nothing: it must have one of {', '.join(STEP_KINDS)}", "add one")
-        return None
+        return "action"
     for further in kinds[1:]:
         message = f"a step does one thing: it has '{kinds[0]}' already"
         checks.problem((*path, further), message, "make a step of its own of it")
@@ -57,18 +58,16 @@ def check_fields(checks: Checks, step: Step, kind: StepKind, path: Path) -> None
     if step.foreach is None and step.max_parallel is not None:
         message = "'max_parallel' goes with foreach"
         checks.problem((*path, "max_parallel"), message, "say over what: foreach: input.hosts")
-    if kind != "action" and step.compensate is not None and kind != "workflow":
-        _check_undo(checks, step, kind, (*path, "compensate"))
+    if step.compensate is not None and kind not in ("action", "workflow"):
+        _check_undo(checks, step.compensate, kind, (*path, "compensate"))
 
 
-def _check_undo(checks: Checks, step: Step, kind: StepKind, path: Path) -> None:
+def _check_undo(checks: Checks, undo: Compensate, kind: StepKind, path: Path) -> None:
     """The undo of a step that no agent did: it must say who does it, and a failure leaves no effect."""
-    if step.compensate is None:
-        return
-    if step.compensate.target is None:
+    if undo.target is None:
         hint = f"no agent does {_a(kind)} step, so its undo must name one"
         checks.problem((*path, "target"), "missing field 'target'", hint)
-    if step.compensate.after_failure:
+    if undo.after_failure:
         message = f"{_a(kind)} step that failed has no effect to undo"
         checks.problem((*path, "after_failure"), message, "leave it out")
 
@@ -114,7 +113,7 @@ def _approval(checks: Checks, approve: Approve, path: Path, view: View) -> Appro
     )
 
 
-def _sleep(checks: Checks, sleep: str, path: Path, view: View) -> Any:
+def _sleep(checks: Checks, sleep: str, path: Path, view: View) -> Template:
     """The template; one that is plain text must be a duration now, any other when it is made."""
     template = checks.template(sleep, path, view)
     if template.is_constant and template is not NOTHING:

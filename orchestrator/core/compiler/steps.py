@@ -30,25 +30,19 @@ def compile_step(checks: Checks, document: Workflow, index: int, order: Order) -
     step = document.steps[index]
     path: Path = ("steps", index)
     kind = kind_of(checks, step, path)
-    if kind is None:
-        kind = "action"
-    else:
-        check_fields(checks, step, kind, path)
+    check_fields(checks, step, kind, path)
     _check_own_name(checks, step, document.workflow, path)
-    plain = View(STEP_SCOPE, order.upstream.get(step.id, frozenset(checks.ids)))
-    inner = plain if step.foreach is None else plain.plus("item")
-    done = inner.plus("host") if on_all(step) else inner
-    own = View(done.names, plain.steps | {step.id})
+    whole, one, given, own = _views(step, order.upstream.get(step.id, frozenset(checks.ids)))
     forward = _FORWARD_IDEMPOTENT if step.idempotent else _FORWARD
     return StepDef(
         id=step.id,
         index=index,
         kind=kind,
         needs=order.needs.get(step.id, ()),
-        upstream=plain.steps,
+        upstream=whole.steps,
         dependents=order.dependents.get(step.id, frozenset()),
-        condition=checks.expression(step.if_, (*path, "if"), plain, "bool"),
-        args=checks.template(step.with_, (*path, "with"), done),
+        condition=checks.expression(step.if_, (*path, "if"), whole, "bool"),
+        args=checks.template(step.with_, (*path, "with"), given),
         timeout=checks.time_limit(step.timeout, (*path, "timeout"), _TIMEOUT, "leave it out for 10m"),
         start_within=checks.optional_limit(step.start_within, (*path, "start_within"), "leave it out for 1m"),
         retry=_retry(checks, step.retry, (*path, "retry"), forward),
@@ -58,15 +52,23 @@ def compile_step(checks: Checks, document: Workflow, index: int, order: Order) -
         else _undo(checks, step.compensate, (*path, "compensate"), own.plus("failure")),
         output=output_template(checks, step.output, (*path, "output"), own),
         priority=document.priority if step.priority is None else step.priority,
-        target=_step_target(checks, step, kind, path, inner),
-        foreach=checks.expression(step.foreach, (*path, "foreach"), plain, "list"),
+        target=_step_target(checks, step, kind, path, one),
+        foreach=checks.expression(step.foreach, (*path, "foreach"), whole, "list"),
         max_parallel=step.max_parallel,
         rollout=_rollout(checks, step, path),
         pivot=step.pivot,
         on_failure=step.on_failure,
         on_unknown=step.on_unknown,
-        **parts_of(checks, step, kind, path, inner),
+        **parts_of(checks, step, kind, path, one),
     )
+
+
+def _views(step: Step, before: frozenset[str]) -> tuple[View, View, View, View]:
+    """What is seen by the step as a whole, by one of its tasks, by what that one is given, and once done."""
+    whole = View(STEP_SCOPE, before)
+    one = whole if step.foreach is None else whole.plus("item")
+    given = one.plus("host") if on_all(step) else one
+    return whole, one, given, View(given.names, before | {step.id})
 
 
 def output_template(checks: Checks, output: Any, path: Path, view: View) -> Template | None:

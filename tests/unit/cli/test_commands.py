@@ -36,6 +36,18 @@ def test_check_finds_everything(elsewhere: Path, capsys: pytest.CaptureFixture[s
     assert main(["check", "good.yaml"]) == 0
 
 
+def test_check_finds_circles(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Workflows that start each other are good one by one, and wrong together."""
+    for one, other in (("a", "b"), ("b", "a")):
+        (elsewhere / f"{one}.yaml").write_text(f"workflow: {one}\nsteps: [{{id: s, workflow: {other}}}]\n")
+        assert main(["check", f"{one}.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["check", "a.yaml", "b.yaml"]) == 1
+    circle, good = capsys.readouterr().out.splitlines()
+    assert circle.startswith("a.yaml:2:27: workflows start each other in a circle: a -> b -> a")
+    assert good.startswith("b.yaml: ok")
+
+
 def test_check_as_json(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With `--json` there is one object with a report for each file."""
     (elsewhere / "bad.yaml").write_text("workflow: bad\n")
