@@ -1,0 +1,148 @@
+"""What happens in a simulation, in order: start, events and faults, peace, rest, stop."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.intake import ApplyDefinition
+from orchestrator.topology import coordinator_declarations
+from runtime.bus.port import Message, PublishOutcome
+from schemas.errors import BatonError
+from schemas.events import new_event, write_event
+from tests.simulation import faults
+from tests.simulation.clockwork import Life
+from tests.simulation.documents import EVENT
+from tests.simulation.network import SimBus
+from tests.simulation.nodes import TOPOLOGY, Node
+from tests.simulation.worlds import EPOCH
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+__all__ = ["Course"]
+
+CHAOS = 40.0
+"""Seconds in which faults happen."""
+
+CLOUDEVENT = "application/cloudevents+json"
+
+
+class Course:
+    """The course of one simulation."""
+
+    def __init__(self, sim: "Simulation") -> None:
+        self._sim = sim
+        self._outlet = SimBus(sim.network, coordinator_declarations(TOPOLOGY, "0"), Life("publisher", 1))
+        self._keep: list[asyncio.Task[Any]] = []
+
+    async def run(self) -> None:
+        """Everything, from the first start to the last stop."""
+        sim = self._sim
+        for node in self._sim.nodes:
+            node.boot()
+        await self._outlet.start()
+        await self._apply_documents()
+        self._plan_faults()
+        acts = [asyncio.create_task(self._events()), asyncio.create_task(self._cancels())]
+        while self._sim.loop.time() < CHAOS:
+            await asyncio.sleep(2.0)
+            await self._sim.person.look()
+        await asyncio.gather(*acts)
+        sim.peace = True
+        self._sim.note("faults", "stop")
+        faults.heal(sim)
+        await self._come_to_rest()
+        await self._stop(self._sim.agents)
+        await self._until(self._at_rest, 60.0)
+        await self._stop([self._sim.coordinator])
+
+    async def _stop(self, nodes: Sequence[Node]) -> None:
+        """Stop processes in order, all of them."""
+        for node in nodes:
+            node.wanted = False
+            node.stop()
+        await self._until(lambda: not any(node.alive for node in nodes), 60.0)
+        alive = ", ".join(node.name for node in nodes if node.alive)
+        if alive:
+            self._sim.fail("every process stops when asked", alive)
+
+    async def _apply_documents(self) -> None:
+        for definition in self._sim.definitions.values():
+            while True:
+                with contextlib.suppress(BatonError):
+                    await self._sim.coordinator.submit(ApplyDefinition(definition))
+                    break
+                await asyncio.sleep(0.5)
+
+    async def _events(self) -> None:
+        """Business systems publish events, some twice, some with a key that is taken."""
+        keys = [f"k{number}" for number in range(self._sim.rng.randint(1, 3))]
+        names = sorted({definition.name for definition in self._sim.definitions.values()})
+        for number in range(self._sim.rng.randint(1, 5)):
+            data = {"key": self._sim.rng.choice(keys), "go": self._sim.rng.random() < 0.8}
+            kind = f"{EVENT}.{self._sim.rng.choice(names)}"
+            event = new_event(id=f"e{number}", source=self._sim.source, type=kind, at=EPOCH, data=data)
+            message = Message(TOPOLOGY.events, kind, write_event(event), content_type=CLOUDEVENT)
+            for _ in range(self._sim.rng.choice((1, 1, 2))):
+                self._sim.later(self._sim.rng.uniform(0, 8), lambda message=message: self._emit(message))  # type: ignore[misc]
+            await self._publish(message)
+            self._sim.events.append(event.id)
+            await asyncio.sleep(self._sim.rng.uniform(0, 6))
+        for _ in range(self._sim.rng.choice((0, 0, 0, 1))):
+            await self._publish(Message(TOPOLOGY.events, EVENT, b"{", content_type=CLOUDEVENT))
+
+    def _emit(self, message: Message) -> None:
+        self._sim.happened["duplicate_event"] += 1
+        task = self._sim.loop.create_task(self._outlet.publish([message]))
+        self._keep.append(task)
+
+    async def _publish(self, message: Message) -> None:
+        """Publish until it is confirmed."""
+        while True:
+            await self._outlet.wait_connected()
+            if (await self._outlet.publish([message]))[0] is PublishOutcome.CONFIRMED:
+                return
+            await asyncio.sleep(0.2)
+
+    async def _cancels(self) -> None:
+        """A person cancels a run, perhaps."""
+        for _ in range(self._sim.rng.choice((0, 0, 1, 1, 2))):
+            await asyncio.sleep(self._sim.rng.uniform(0, 12))
+            live = self._sim.observer.live()
+            if live:
+                self._sim.happened["cancel"] += 1
+                await self._sim.person.cancel(self._sim.rng.choice(live))
+
+    def _plan_faults(self) -> None:
+        now = self._sim.loop.time()
+        for at, name in faults.plan(self._sim.rng, CHAOS - now - 2):
+            self._sim.later(at, lambda name=name: self._fault(name))  # type: ignore[misc]
+
+    def _fault(self, name: str) -> None:
+        if not self._sim.peace and faults.FAULTS[name](self._sim):
+            self._sim.happened[name] += 1
+            self._sim.note("fault", name)
+
+    async def _come_to_rest(self) -> None:
+        """Until every run has ended and nothing is on its way any more; the person helps."""
+        until = self._sim.loop.time() + self._sim.bound
+        pause = 1.0
+        while self._sim.loop.time() < until:
+            await asyncio.sleep(pause)
+            await self._sim.person.look()
+            if not self._sim.observer.live() and self._at_rest():
+                return
+            pause = min(pause * 1.2, 10.0)
+
+    def _at_rest(self) -> bool:
+        events = all((self._sim.source, event) in self._sim.observer.inbox for event in self._sim.events)
+        quiet = not any(one.active for one in self._sim.ledger.performances)
+        dead = TOPOLOGY.dead
+        queues = all(not count for name, count in self._sim.queue_lengths().items() if name != dead)
+        return events and quiet and queues and not self._sim.observer.outbox
+
+    async def _until(self, condition: Callable[[], bool], within: float) -> None:
+        until = self._sim.loop.time() + within
+        while not condition() and self._sim.loop.time() < until:  # noqa: ASYNC110 - time is made up
+            await asyncio.sleep(0.5)

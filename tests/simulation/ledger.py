@@ -1,0 +1,195 @@
+"""What really happened on the hosts: which actions started, what effects they left, how they ended.
+
+The actions are scripted from the seed and from the command's id alone, and write here what they do. The
+invariants trust this ledger, not the coordinator.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from agents import ActionError, Agent, Context
+from agents.sdk import Action
+from schemas.messages import CommandKind
+from tests.simulation.clockwork import Life
+
+__all__ = ["Effect", "Ledger", "Performance", "Script"]
+
+TaskKey = tuple[str, str, int]
+"""Run id, step, host index."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """How one attempt goes. Times in seconds.
+
+    `effect`: whether it leaves one; `stubborn`: it goes on for so long after it was told to stop; `finish`:
+    it does its work although it was told to stop.
+    """
+
+    before: float
+    after: float
+    effect: bool
+    fails: str = ""
+    retryable: bool = True
+    stubborn: float = 0.0
+    finish: bool = False
+
+
+@dataclass(eq=False)
+class Performance:
+    """One execution of an action. `ended` is "" while it goes on, then how it ended."""
+
+    number: int
+    life: Life
+    agent: str
+    instance_id: str
+    command_id: str
+    task: TaskKey
+    attempt: int
+    undo: bool
+    action: str
+    script: Script
+    at: float
+    effect_at: float | None = None
+    ended: str = ""
+    ended_at: float | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether it goes on."""
+        return not self.ended
+
+
+@dataclass
+class Effect:
+    """Whether what a step does is there, on one host; `by` is who last made or undid it."""
+
+    present: bool
+    by: Performance
+
+
+@dataclass
+class Ledger:
+    """All performances in order, and what is there because of them."""
+
+    seed: int
+    time: Callable[[], float]
+    trouble: float = 0.3
+    """How likely an attempt does not simply succeed."""
+    performances: list[Performance] = field(default_factory=list)
+    of_command: dict[str, list[Performance]] = field(default_factory=dict)
+    of_run: dict[str, list[Performance]] = field(default_factory=dict)
+    effects: dict[TaskKey, dict[str, Effect]] = field(default_factory=dict)
+    on_start: Callable[[Performance], None] = lambda performance: None
+    on_effect: Callable[[Performance], None] = lambda performance: None
+    on_end: Callable[[Performance], None] = lambda performance: None
+
+    def actions(
+        self, life: Life, instance_of: Callable[[], str], undoes_failures: Callable[[Context], bool]
+    ) -> dict[str, Action]:
+        """The actions of one agent's life."""
+        agent = Agent()
+        life.at_death.append(lambda: self._crashed(life))
+
+        async def act(ctx: Context, **args: Any) -> Any:
+            return await self._perform(life, instance_of(), ctx, after_failure=undoes_failures(ctx))
+
+        for name in ("do.it", "undo.it"):
+            agent.action(name)(act)
+        return agent.actions
+
+    def is_there(self, task: TaskKey) -> bool:
+        """Whether the effect of a task is there, on any host."""
+        return any(effect.present for effect in self.effects.get(task, {}).values())
+
+    def active(self, command_id: str) -> bool:
+        """Whether some execution of a command goes on."""
+        return any(one.active for one in self.of_command.get(command_id, ()))
+
+    def script(self, ctx: Context, *, after_failure: bool) -> Script:
+        """How this attempt is to go: a function of the seed and the command's id."""
+        rng = Random(f"{self.seed}/{ctx.command_id}")
+        before, after = rng.uniform(0, 0.02), rng.uniform(0, 0.02)
+        if rng.random() < 0.3:  # slow enough to be announced
+            before, after = rng.uniform(0, 2), rng.uniform(0, 2)
+        if rng.random() >= self.trouble:
+            return Script(before, after, effect=True)
+        kind = rng.choice(("fails", "fails", "refuses", "hangs", "stubborn", "finishes"))
+        match kind:
+            case "fails" | "refuses":
+                leaves = after_failure and rng.random() < 0.5
+                return Script(before, after, leaves, fails=f"it {kind}", retryable=kind == "fails")
+            case "hangs":
+                return Script(before, 1e5, effect=rng.random() < 0.5)
+            case "stubborn":
+                return Script(before, 1e5, rng.random() < 0.5, stubborn=rng.uniform(0, 5))
+        return Script(before, 1e5, effect=True, stubborn=0.1, finish=True)
+
+    async def _perform(self, life: Life, instance_id: str, ctx: Context, *, after_failure: bool) -> Any:
+        performance = self._begin(life, instance_id, ctx, self.script(ctx, after_failure=after_failure))
+        script = performance.script
+        try:
+            await asyncio.sleep(script.before)
+            if script.effect:
+                self._take_effect(performance)
+            await asyncio.sleep(script.after)
+        except asyncio.CancelledError:
+            if script.stubborn:
+                await self._go_on(performance)
+            if not script.finish:
+                self._end(performance, "killed")
+                raise
+        if script.fails:
+            self._end(performance, "failed")
+            raise ActionError("scripted", script.fails, retryable=script.retryable)
+        self._end(performance, "succeeded")
+        return {"by": ctx.agent, "n": performance.number}
+
+    async def _go_on(self, performance: Performance) -> None:
+        """What a stubborn action does after it was told to stop."""
+        script = performance.script
+        await asyncio.sleep(script.stubborn)
+        if script.effect:
+            self._take_effect(performance)
+
+    def _begin(self, life: Life, instance_id: str, ctx: Context, script: Script) -> Performance:
+        performance = Performance(
+            number=len(self.performances),
+            life=life,
+            agent=ctx.agent,
+            instance_id=instance_id,
+            command_id=ctx.command_id,
+            task=(ctx.run_id, ctx.step, ctx.host_index),
+            attempt=ctx.attempt,
+            undo=ctx.kind is CommandKind.COMPENSATE,
+            action="undo" if ctx.kind is CommandKind.COMPENSATE else "do",
+            script=script,
+            at=self.time(),
+        )
+        self.performances.append(performance)
+        self.of_command.setdefault(ctx.command_id, []).append(performance)
+        self.of_run.setdefault(ctx.run_id, []).append(performance)
+        self.on_start(performance)
+        return performance
+
+    def _take_effect(self, performance: Performance) -> None:
+        if performance.effect_at is None:
+            performance.effect_at = self.time()
+            there = self.effects.setdefault(performance.task, {})
+            if performance.undo and performance.agent not in there:  # the document names another to undo it
+                there.update({agent: Effect(present=False, by=performance) for agent in there})
+            there[performance.agent] = Effect(not performance.undo, performance)
+            self.on_effect(performance)
+
+    def _end(self, performance: Performance, how: str) -> None:
+        performance.ended = how
+        performance.ended_at = self.time()
+        self.on_end(performance)
+
+    def _crashed(self, life: Life) -> None:
+        for performance in self.performances:
+            if performance.life is life and performance.active:
+                self._end(performance, "crashed")

@@ -1,0 +1,188 @@
+"""The machines of a simulation: one with the real coordinator, others with the real agent."""
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from agents.jobs import NoTelemetry
+from agents.journal import Journal
+from agents.limits import Limits
+from agents.runtime import AgentRuntime
+from agents.sdk import Action
+from agents.settings import Settings as AgentSettings
+from agents.settings import declarations
+from orchestrator.coordinator import Coordinator
+from orchestrator.intake import Content
+from orchestrator.metrics import Metrics
+from orchestrator.settings import Settings
+from orchestrator.store.port import Batch
+from orchestrator.topology import coordinator_declarations
+from schemas.errors import Unreachable
+from schemas.names import Topology
+from tests.simulation.clockwork import Life, SimLoop, outside
+from tests.simulation.disk import Disk, SimStore
+from tests.simulation.network import Network, SimBus
+from tests.simulation.worlds import AgentWorld, Clock, CoordinatorWorld
+
+__all__ = ["CANARY", "TOPOLOGY", "AgentNode", "CoordinatorNode", "Node"]
+
+TOPOLOGY = Topology()
+CANARY = "canary-password-7e1b"
+"""Stands for every secret that a process is given; nothing may ever show it."""
+
+SETTINGS = Settings(
+    amqp_url=f"amqp://baton:{CANARY}@broker/", start_within=10.0, grace=5.0, reconcile_every=60.0
+)
+LIMITS = Limits(
+    heartbeat=3.0, kill_after=3.0, retry_returned=5.0, stop_grace=2.0, presence_interval=60.0, prefetch=8
+)
+
+
+class Node:
+    """A machine with a disk, a clock and one process that is started again when it ends.
+
+    `on_life` sees each new life before it begins, `on_end` how a process ended by itself.
+    """
+
+    def __init__(self, name: str, loop: SimLoop, network: Network, rng: Random, directory: Path) -> None:
+        self.name = name
+        self.loop = loop
+        self.network = network
+        self.rng = rng
+        self.directory = directory
+        self.directory.mkdir(parents=True)
+        self.clock = Clock(loop)
+        self.disk = Disk(rng)
+        self.life: Life | None = None
+        self.wanted = True
+        """Whether the process is started again after its end."""
+        self.on_life: Callable[[Life], None] = lambda life: None
+        self.on_end: Callable[[Life, BaseException | None], None] = lambda life, error: None
+        self._lives = count(1)
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process runs (or is frozen) now."""
+        return self.life is not None and not self.life.dead
+
+    def boot(self) -> None:
+        """Start the process, unless one is there."""
+        if self.alive or not self.wanted:
+            return
+        self.life = life = Life(self.name, next(self._lives))
+        self.on_life(life)
+        task = self.loop.start(life, self.live(life))
+        outside(task.add_done_callback, lambda task: self._ended(life, task))
+
+    def boot_later(self, delay: float) -> None:
+        """Start the process after so many seconds."""
+        outside(self.loop.call_later, delay, self.boot)
+
+    def crash(self) -> None:
+        """Take the power away."""
+        if self.life is not None:
+            self.life.end()
+
+    def _ended(self, life: Life, task: "asyncio.Task[None]") -> None:
+        if life.dead or task.cancelled():
+            return
+        life.end()
+        self.on_end(life, task.exception())
+
+    async def live(self, life: Life) -> None:
+        """What the process does."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Ask the process to end in order."""
+        raise NotImplementedError
+
+
+class CoordinatorNode(Node):
+    """The coordinator's machine. `committed` sees each batch as it becomes durable."""
+
+    def __init__(self, *args: Any, committed: Callable[[int, Batch | None], None]) -> None:
+        super().__init__(*args)
+        self.path = self.directory / "baton.db"
+        self.coordinator: Coordinator | None = None
+        self.store: SimStore | None = None
+        self._committed = committed
+        self._ids = count(1)
+
+    async def live(self, life: Life) -> None:
+        """As in `orchestrator.app`, without the API."""
+        self.coordinator = None
+        store = self.store = SimStore(self.path, self.disk, life, self._committed)
+        await store.open()
+        bus = SimBus(self.network, coordinator_declarations(TOPOLOGY, SETTINGS.shard), life)
+        world = CoordinatorWorld(self.clock, self.rng, self._ids)
+        coordinator = Coordinator(SETTINGS, TOPOLOGY, store, bus, world, Metrics())
+        connecting = asyncio.create_task(bus.start())
+        await coordinator.start()
+        self.coordinator = coordinator
+        await coordinator.run()
+        await connecting
+        await bus.stop()
+        await store.close()
+
+    async def submit(self, content: Content, within: float = 5.0) -> Any:
+        """`Coordinator.submit`; `Unreachable` where nobody answers in time."""
+        coordinator = self.coordinator
+        if coordinator is None or not self.alive:
+            raise Unreachable("the coordinator is down")
+        try:
+            async with asyncio.timeout(within):
+                return await coordinator.submit(content)
+        except TimeoutError:
+            raise Unreachable("the coordinator does not answer") from None
+
+    def stop(self) -> None:
+        """Let the loop end."""
+        if self.coordinator is not None and self.life is not None:
+            self.life.context.copy().run(self.coordinator.stop)
+
+
+class AgentNode(Node):
+    """A host with an agent."""
+
+    def __init__(
+        self, *args: Any, pools: tuple[str, ...], actions: Callable[[Life], dict[str, Action]]
+    ) -> None:
+        super().__init__(*args)
+        self.pools = pools
+        self._journal: Journal | None = None
+        self._actions = actions
+        self._instances = count(1)
+        self._stop: asyncio.Event | None = None
+
+    async def live(self, life: Life) -> None:
+        """As in `agents.cli`."""
+        state = self.directory / "state"
+        state.mkdir(exist_ok=True)
+        self._stop = stop = asyncio.Event()
+        settings = AgentSettings(
+            self.name, state, pools=self.pools, labels={"name": self.name}, concurrency=4, limits=LIMITS
+        )
+        bus = SimBus(self.network, declarations(settings), life)
+        world = AgentWorld(self.name, self.clock, self._instances)
+        journal = self._journal = Journal(state / "journal.db", world, self.disk.worker(life))
+        runtime = AgentRuntime(settings, self._actions(life), bus, journal, NoTelemetry(), world)
+        await runtime.run(stop)
+
+    @property
+    def instance_id(self) -> str:
+        """Of the journal that the agent has now."""
+        return self._journal.instance_id if self._journal is not None else ""
+
+    def rebuild(self) -> None:
+        """The machine is made anew: its state is gone. The process must be dead."""
+        shutil.rmtree(self.directory / "state", ignore_errors=True)
+
+    def stop(self) -> None:
+        """Let the agent end in order."""
+        if self._stop is not None and self.life is not None:
+            self.life.context.copy().run(self._stop.set)

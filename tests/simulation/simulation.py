@@ -1,0 +1,342 @@
+"""One simulation: everything there is to it follows from its seed.
+
+A coordinator, some agents, a broker; random workflows and events; faults for a while; then peace, in which
+every run must come to an end. `simulate(seed)` gives what came of it.
+"""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from agents import Context
+from orchestrator.core.compiler import compile_definition
+from orchestrator.core.definition import Definition
+from orchestrator.core.facts import Fact
+from orchestrator.core.model import Run
+from orchestrator.store import rows
+from orchestrator.store.port import Batch, EpochLost
+from runtime.bus.port import Message
+from runtime.sqlite import StorageFailure
+from schemas.errors import Conflict
+from tests.simulation import invariants
+from tests.simulation.clockwork import Life, NothingLeft, SimLoop, outside
+from tests.simulation.course import Course
+from tests.simulation.documents import Cast, random_workflow
+from tests.simulation.ledger import Ledger, Performance
+from tests.simulation.network import Network
+from tests.simulation.nodes import AgentNode, CoordinatorNode, Node
+from tests.simulation.observer import Observer
+from tests.simulation.person import Person
+
+__all__ = ["Outcome", "Simulation", "simulate"]
+
+BOUND = 3600.0
+"""Seconds after the faults in which every run must have come to an end."""
+
+_SHM = Path("/dev/shm")
+
+
+@dataclass
+class Outcome:
+    """What came of one seed. `violations` are (invariant, what it found); `trace` is kept if asked for."""
+
+    seed: int
+    violations: list[tuple[str, str]]
+    ends: dict[str, int]
+    faults: dict[str, int]
+    moves: int
+    steps: int
+    virtual: float
+    seconds: float
+    trace_hash: str
+    trace: list[tuple[float, str, str]] = field(default_factory=list)
+
+
+def simulate(seed: int, *, keep_trace: bool = False) -> Outcome:
+    """Run one seed from beginning to end."""
+    begun = time.perf_counter()
+    directory = Path(tempfile.mkdtemp(prefix="baton-sim-", dir=_SHM if _SHM.is_dir() else None))
+    sim = Simulation(seed, directory)
+    try:
+        sim.run()
+    finally:
+        sim.close()
+        shutil.rmtree(directory, ignore_errors=True)
+    return Outcome(
+        seed=seed,
+        violations=sim.violations,
+        ends={str(status): count for status, count in sim.observer.ends().items()},
+        faults=dict(sim.happened),
+        moves=sim.person.moves,
+        steps=sim.loop.steps,
+        virtual=sim.loop.time(),
+        seconds=time.perf_counter() - begun,
+        trace_hash=blake2b(repr(sim.trace).encode(), digest_size=16).hexdigest(),
+        trace=sim.trace if keep_trace or sim.violations else [],
+    )
+
+
+class Simulation:
+    """The whole of one seed: nodes, network, ledger, observer, person."""
+
+    source = "/simulation"
+    bound = BOUND
+
+    def __init__(self, seed: int, directory: Path) -> None:
+        self.seed = seed
+        self.rng = Random(seed)
+        self.directory = directory
+        self.trace: list[tuple[float, str, str]] = []
+        self.violations: list[tuple[str, str]] = []
+        self.happened: Counter[str] = Counter()
+        self.events: list[str] = []
+        """Ids of events that the broker confirmed to their publisher."""
+        self.rebuilt: set[str] = set()
+        self.left_frozen: list[Life] = []
+        self.newest_epoch = 0
+        self.loop = SimLoop()
+        self.loop.on_crash = self._crash_point
+        self.loop.set_exception_handler(self._loop_exception)
+        self.network = Network(self.loop, Random(self.rng.random()))
+        self.network.published = self._published
+        self.ledger = Ledger(seed, self.loop.time, trouble=self.rng.choice((0.05, 0.3, 0.5)))
+        self.ledger.on_start = self._action_started
+        self.ledger.on_effect = lambda one: self.note(str(one.life), f"{one.command_id} took effect")
+        self.ledger.on_end = lambda one: self.note(str(one.life), f"{one.command_id} {one.ended}")
+        self.cast = _cast(self.rng)
+        documents = [random_workflow(self.rng, f"w{n}", self.cast) for n in range(self.rng.randint(1, 2))]
+        self.definitions = {one.version: one for one in map(_compiled, documents)}
+        self.observer = Observer(self.definitions, self._check_batch, self._check_fact)
+        self.coordinator = CoordinatorNode(*self._place("coordinator"), committed=self._committed)
+        self.agents = [self._agent(name) for name in self.cast.agents]
+        self.nodes: list[Node] = [self.coordinator, *self.agents]
+        for node in self.nodes:
+            node.on_life = self._born
+            node.on_end = lambda life, error, node=node: self._process_ended(node, life, error)  # type: ignore[misc]
+        self.person = Person(self)
+        self.peace = False
+
+    def _place(self, name: str) -> tuple[str, SimLoop, Network, Random, Path]:
+        return name, self.loop, self.network, Random(self.rng.random()), self.directory / name
+
+    def _agent(self, name: str) -> AgentNode:
+        pools = self.cast.pools if self.rng.random() < 0.8 else ()
+        node: AgentNode = AgentNode(
+            *self._place(name),
+            pools=pools,
+            actions=lambda life: self.ledger.actions(life, lambda: node.instance_id, self._undoes_failures),
+        )
+        return node
+
+    def _undoes_failures(self, ctx: Context) -> bool:
+        """Whether the step of a command is undone also after it reported failure."""
+        step = self.observer.step(self.observer.runs[ctx.run_id], ctx.step)
+        return step.compensate is not None and step.compensate.after_failure
+
+    def run(self) -> None:
+        """From the first start to the last check."""
+        with self._listening_to_logs():
+            try:
+                self.loop.run_until_complete(self.loop.create_task(Course(self).run()))
+            except NothingLeft:
+                self.fail("something always happens", "nothing is ready and no timer is set")
+            except RuntimeError as error:
+                if not self.violations:  # `fail` stops the loop in the middle
+                    self.fail("the simulation runs", repr(error))
+        if not self.violations:
+            for check in invariants.AT_END:
+                self._judge(check, self)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for life in [node.life for node in self.nodes] + self.left_frozen:
+            if life is not None:
+                life.end()
+        for task in asyncio.all_tasks(self.loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with contextlib.suppress(BaseException):
+                task.get_coro().close()
+        self.loop.close()
+
+    def later(self, delay: float, call: Callable[[], Any]) -> None:
+        """Have something happen after `delay` seconds."""
+        outside(self.loop.call_later, delay, call)
+
+    # what is seen
+
+    def note(self, who: str, what: str) -> None:
+        """A line of the trace."""
+        self.trace.append((round(self.loop.time(), 6), who, what))
+
+    def fail(self, invariant: str, found: str) -> None:
+        """An invariant does not hold: nothing more is to be learned from this seed."""
+        self.note("VIOLATION", f"{invariant}: {found}")
+        self.violations.append((invariant, found))
+        if self.loop.is_running():
+            self.loop.stop()
+
+    def _judge(self, check: Callable[..., str | None], *what: Any) -> None:
+        found = check(*what)
+        if found is not None:
+            self.fail(check.__name__, found)
+
+    def _check_batch(self, epoch: int, batch: Batch) -> None:
+        for check in invariants.AT_BATCH:
+            self._judge(check, self, epoch, batch)
+
+    def _check_fact(self, before: Run, fact: Fact, after: Run) -> None:
+        for check in invariants.AT_FACT:
+            self._judge(check, self, before, fact, after)
+
+    def _committed(self, epoch: int, batch: Batch | None) -> None:
+        if batch is None:
+            self.newest_epoch = max(self.newest_epoch, epoch)
+            return
+        for run_id, seq, fact in batch.facts:
+            self.note("commit", f"{run_id} {seq} {_brief(fact)}")
+        for record in batch.inbox:
+            self.note("commit", f"{record.kind} {record.id}: {record.outcome} {record.reason}")
+        try:
+            self.observer.committed(epoch, batch)
+        except Exception as error:  # noqa: BLE001 - it would look like the coordinator's own
+            self.fail("the batch can be followed", repr(error))
+
+    def _published(self, who: str, message: Message) -> None:
+        if not message.routing_key.startswith("presence"):
+            self.note(who, f"-> {message.exchange} {message.routing_key} {_about(message)}")
+        self.observer.published(message)
+        if who.startswith("coordinator"):
+            for check in invariants.AT_PUBLISH:
+                self._judge(check, self, message)
+
+    def _action_started(self, one: Performance) -> None:
+        self.note(str(one.life), f"{one.command_id} starts: {one.script}")
+        for check in invariants.AT_START:
+            self._judge(check, self, one)
+
+    def _born(self, life: Life) -> None:
+        self.note(str(life), "starts")
+        if not self.peace and self.happened and self.rng.random() < 0.1:
+            life.crash_at = self.rng.randint(1, 120)
+
+    def _crash_point(self, life: Life) -> None:
+        life.end()
+        self.happened["crash"] += 1
+        self.note(str(life), "crashes")
+        for node in self.nodes:
+            if node.life is life:
+                node.boot_later(0.1 if self.peace else self.rng.uniform(0.05, 6))
+
+    def _process_ended(self, node: Node, life: Life, error: BaseException | None) -> None:
+        self.note(str(life), f"ends: {error!r}")
+        expected = isinstance(error, StorageFailure | EpochLost)
+        expected = expected or (isinstance(error, Conflict) and error.code == "state_locked")
+        if error is None and not node.wanted:
+            return
+        if not expected:
+            self.fail("a process ends only where it must", f"{life} ended with {error!r}")
+        else:
+            self.happened["process_stopped_itself"] += 1
+        if node.life is life:
+            node.boot_later(0.5 if self.peace else self.rng.uniform(0.1, 5))
+
+    def _loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.fail("nothing fails unseen", f"{context.get('message')} {context.get('exception')!r}")
+
+    @contextlib.contextmanager
+    def _listening_to_logs(self) -> Iterator[None]:
+        handler = _LogHandler(self)
+        loggers = [logging.getLogger(name) for name in ("orchestrator", "agents", "runtime", "asyncio")]
+        before = [(logger.level, logger.propagate) for logger in loggers]
+        for logger in loggers:
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+            logger.propagate = False
+        try:
+            yield
+        finally:
+            for logger, (level, propagate) in zip(loggers, before, strict=True):
+                logger.removeHandler(handler)
+                logger.setLevel(level)
+                logger.propagate = propagate
+
+    # what is looked up in the end
+
+    def queue_lengths(self) -> dict[str, int]:
+        """How many messages each queue holds, handed over and not settled ones included."""
+        broker = self.network.broker
+        lengths = {name: len(queue._ready) for name, queue in broker._queues.items()}
+        for bus in self.network.buses():
+            for held in bus.inner._held:
+                lengths[held.queue.name] += 1
+        return lengths
+
+    def stored_runs(self) -> list[tuple[Run, list[tuple[int, Fact]]]]:
+        """Every run in the database with its history."""
+        db = sqlite3.connect(self.coordinator.path)
+        try:
+            found = db.execute("SELECT head, state FROM runs JOIN run_heads USING (num) ORDER BY num")
+            runs = [rows.run_of(*row) for row in found.fetchall()]
+            query = "SELECT seq, payload FROM history WHERE run_id = ? ORDER BY seq"
+            return [
+                (run, [(seq, rows.fact_of(payload)) for seq, payload in db.execute(query, (run.head.id,))])
+                for run in runs
+            ]
+        finally:
+            db.close()
+
+    def stored_versions(self) -> set[str]:
+        """The versions of the stored definitions."""
+        db = sqlite3.connect(self.coordinator.path)
+        try:
+            return {version for (version,) in db.execute("SELECT version FROM definitions")}
+        finally:
+            db.close()
+
+
+class _LogHandler(logging.Handler):
+    """What the processes log goes into the trace; an error is a violation."""
+
+    def __init__(self, sim: Simulation) -> None:
+        super().__init__()
+        self._sim = sim
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one line."""
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            text = f"{text}: {record.exc_info[1]!r}"
+        self._sim.note("log", f"{record.name} {record.levelname} {text}")
+        if record.levelno >= logging.ERROR:
+            self._sim.fail("no fault of our own is logged", text)
+
+
+def _cast(rng: Random) -> Cast:
+    agents = tuple(f"host-{number}" for number in range(1, rng.choice((1, 2, 2, 3)) + 1))
+    return Cast(agents, ("pool-a",) if rng.random() < 0.5 else ())
+
+
+def _compiled(document: Any) -> Definition:
+    return compile_definition(document)
+
+
+def _brief(fact: Fact) -> str:
+    shown = {name: getattr(fact, name) for name in fact.__struct_fields__ if name != "at"}
+    values = " ".join(f"{name}={value}" for name, value in shown.items() if value not in ("", None, 0, False))
+    return f"{type(fact).__name__} {values}"
+
+
+def _about(message: Message) -> str:
+    text = message.body.decode(errors="replace")
+    return text if len(text) < 300 else text[:300] + "…"

@@ -1,0 +1,70 @@
+"""Clocks and ids of the simulated processes, all from the seed."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import count
+from random import Random
+
+from schemas.times import Micros, to_datetime
+from tests.simulation.clockwork import SimLoop
+
+__all__ = ["EPOCH", "AgentWorld", "Clock", "CoordinatorWorld"]
+
+EPOCH: Micros = 1_700_000_000_000_000
+
+
+class Clock:
+    """The wall clock of one node; `skew` is by how much it is wrong, in microseconds."""
+
+    def __init__(self, loop: SimLoop) -> None:
+        self._loop = loop
+        self.skew: Micros = 0
+
+    def now(self) -> Micros:
+        """Microseconds since the epoch, as this node believes."""
+        return EPOCH + round(self._loop.time() * 1_000_000) + self.skew
+
+
+class CoordinatorWorld:
+    """See `orchestrator.world.World`."""
+
+    def __init__(self, clock: Clock, rng: Random, numbers: "count[int]") -> None:
+        self._clock = clock
+        self._rng = rng
+        self._numbers = numbers
+
+    def now(self) -> Micros:
+        """The node's wall clock."""
+        return self._clock.now()
+
+    def jitter(self) -> float:
+        """A random number in [0, 1)."""
+        return self._rng.random()
+
+    def run_id(self) -> str:
+        """A short id that is never used again."""
+        return f"run-{next(self._numbers)}"
+
+    def hex_id(self, size: int) -> str:
+        """Random bytes as hex, not all zero."""
+        return f"{self._rng.randrange(1, 256**size):0{2 * size}x}"
+
+
+class AgentWorld:
+    """See `agents.world.World`."""
+
+    def __init__(self, name: str, clock: Clock, numbers: "count[int]") -> None:
+        self._name = name
+        self._clock = clock
+        self._numbers = numbers
+
+    def now(self) -> datetime:
+        """The node's wall clock."""
+        return to_datetime(self._clock.now())
+
+    def instance_id(self) -> str:
+        """Which journal of this node it is."""
+        return f"{self._name}-journal-{next(self._numbers)}"
+
+    async def kill_marked(self, cookies: Iterable[str]) -> None:
+        """A dead process took what it ran with it."""
