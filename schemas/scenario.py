@@ -231,9 +231,9 @@ class Expected(ExpectedRun, frozen=True):
     recorded: Annotated[dict[str, int], _about("how many facts of a kind the first run's history has")] = (
         field(default_factory=dict)
     )
-    refused: Annotated[
-        list[Text] | None, _about("the document is refused, for these reasons (parts of them)")
-    ] = None
+    refused: Annotated[list[Text] | None, _about("the document is refused; its reasons have these parts")] = (
+        None
+    )
 
 
 class Happening(_Shape, frozen=True):
@@ -262,7 +262,11 @@ class Happening(_Shape, frozen=True):
 
 
 class Scenario(_Shape, frozen=True):
-    """One scenario. Without `start`, `event` or one of these in `happens`, the first workflow is started."""
+    """One scenario.
+
+    Without `start` or `event`, here or in `happens`, the first workflow is started at once, unless a workflow
+    has a schedule.
+    """
 
     name: Annotated[Text, _about("what must hold, in one line")]
     rules: Annotated[list[int], _about("the rules it is about")] = field(default_factory=list)

@@ -109,7 +109,7 @@ def _happening(path: Path, given: Happening) -> Iterator[Problem]:
             "resolve needs 'step' and 'decision'",
             "for example {do: resolve, step: pay, decision: done}",
         )
-    if given.do in ("approve", "reject", "retry", "retry_now") and given.step is None:
+    if given.do in ("approve", "reject", "retry") and given.step is None:
         yield Problem(path, f"{given.do} needs 'step'")
     if given.result is not None:
         statuses = [str(status) for status in ResultStatus]

@@ -104,7 +104,7 @@ def _step(what: str, given: str | ExpectedStep, tasks: tuple[Task, ...]) -> Iter
     yield from _unequal(what, wanted.status, str(step_status(tasks)))
     if wanted.tasks is not None:
         yield from _unequal(f"{what}, tasks", wanted.tasks, [str(task.status) for task in tasks])
-    task = tasks[0]
+    task = tasks[0] if tasks else Task()
     yield from _unequal(f"{what}, attempts", wanted.attempts, task.attempt)
     yield from _unequal(f"{what}, undo_attempts", wanted.undo_attempts, task.undo_attempt)
     yield from _unequal(f"{what}, error", wanted.error, _code(task.error))

@@ -1,11 +1,21 @@
 """A case from its beginning to its end: what happens at its times and moments, and what is judged when."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import UNSET
 
-from orchestrator.core.inputs import CancelRun, Input, ResolveTask
+from orchestrator.core.inputs import (
+    ApproveTask,
+    CancelRun,
+    Input,
+    PauseRun,
+    ResolveTask,
+    ResumeRun,
+    RetryFrom,
+    RetryNow,
+)
 from orchestrator.intake import InputForRun, StartRun
 from orchestrator.scenario.agents import micros
 from orchestrator.scenario.clock import Clock
@@ -88,7 +98,8 @@ class _Play:
         if scenario.event is not None:
             event = scenario.event
             self.clock.after(0, lambda: self._event(event))
-        if scenario.start is not None or not any(given):
+        by_clock = any(trigger.schedule for one in self.case.documents for trigger in one.document.triggers)
+        if scenario.start is not None or not (by_clock or any(given)):
             start = scenario.start or Start()
             self.clock.after(0, lambda: self._start(start))
         for place, happening in enumerate(scenario.happens):
@@ -197,9 +208,12 @@ class _Play:
         self.played.mismatches.append(Mismatch(what, expected, actual, self.clock.elapsed))
 
     def _judge_refusal(self, reasons: list[str]) -> None:
+        if not self.case.refused:
+            self._miss("the document", "refused", "accepted")
+            return
         for reason in reasons:
             if not any(reason in message for message in self.case.refused):
-                self._miss("the document", f"refused: {reason}", self.case.refused or "accepted")
+                self._miss("the document", f"refused: {reason}", self.case.refused)
 
 
 def _is(what: SentCommand | Change, moment: Moment) -> bool:
@@ -217,18 +231,17 @@ def _title(happening: Happening) -> str:
     return f"{happening.do or 'start'}{step}{decision}"
 
 
-def _input(happening: Happening) -> Input:
+def _input(given: Happening) -> Input:
     """What a person's move is to the machine."""
-    match happening.do:
-        case "cancel":
-            return CancelRun(who=happening.who, reason=happening.why)
-        case "resolve":
-            return ResolveTask(
-                step=happening.step or "",
-                decision=happening.decision or "",
-                who=happening.who,
-                why=happening.why,
-                host_index=happening.host_index,
-                output=happening.output,
-            )
-    raise InvalidInput(f"'{happening.do}' is not supported by this version", code="unsupported")
+    step, index, who, why = given.step or "", given.host_index, given.who, given.why
+    inputs: dict[str, Callable[[], Input]] = {
+        "cancel": lambda: CancelRun(who, why),
+        "pause": lambda: PauseRun(who, why),
+        "resume": lambda: ResumeRun(who, why),
+        "retry_now": lambda: RetryNow(who, why),
+        "retry": lambda: RetryFrom(step, who, why),
+        "resolve": lambda: ResolveTask(step, given.decision or "", who, why, index, given.output),
+        "approve": lambda: ApproveTask(step, approved=True, who=who, why=why, host_index=index),
+        "reject": lambda: ApproveTask(step, approved=False, who=who, why=why, host_index=index),
+    }
+    return inputs[given.do or ""]()
