@@ -8,7 +8,7 @@ from orchestrator.core.definition import RolloutDef, StepDef
 from orchestrator.core.facts import BatchPaused, HostRef, StepExpanded
 from orchestrator.core.model import StepStatus, Task
 from orchestrator.core.scope import run_scope
-from orchestrator.core.sending import no_live_agent
+from orchestrator.core.sending import labels_of, no_live_agent
 from orchestrator.core.turn import Turn
 from schemas.errors import InvalidInput
 
@@ -31,7 +31,7 @@ def expand(turn: Turn, step: StepDef) -> None:
         return
     if step.target is None or step.rollout is None:
         raise AssertionError(step.id)
-    labels = step.target.name.render(scope)
+    labels = labels_of(step.target, scope)
     hosts = turn.env.registry.live(labels, turn.env.now)
     if not hosts:
         raise no_live_agent(labels)

@@ -19,6 +19,7 @@ __all__ = [
     "ask_agents",
     "doubt",
     "fail_unsent",
+    "labels_of",
     "may_retry",
     "no_live_agent",
     "no_retry",
@@ -264,11 +265,20 @@ def _routing_key(turn: Turn, target: Target | None, scope: Scope) -> str:
         name = target.name.render_text(scope)
         check_name(name, f"name of {target.kind}")
         return Topology.agent_key(name) if target.kind == "agent" else Topology.pool_key(name)
-    labels = target.name.render(scope)
+    labels = labels_of(target, scope)
     host = turn.env.registry.least_busy(labels, turn.env.now, turn.picked)
     if host is None:
         raise no_live_agent(labels)
     return Topology.agent_key(host.name)
+
+
+def labels_of(target: Target, scope: Scope) -> dict[str, str]:
+    """The labels that a target asks for; a number counts as its text, as in a key."""
+    labels = target.name.render(scope)
+    for key, value in labels.items():
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise InvalidInput(f"label '{key}': neither text nor a whole number", code="bad_label")
+    return {key: str(value) for key, value in labels.items()}
 
 
 def no_live_agent(labels: dict[str, str]) -> NoLiveAgent:

@@ -169,6 +169,15 @@ def test_labels_without_all_pick_the_least_busy_live_agent() -> None:
     assert again.task("a").target == "agent.w0"
 
 
+def test_a_label_may_be_computed_and_a_number_counts_as_its_text() -> None:
+    """Agents announce text; a map or a list is no label."""
+    target = {"labels": {"rack": "${{ input.rack }}"}, "all": True}
+    assert len(Saga(step("s", target=target), given={"rack": 1}, hosts=WEB).run.steps["s"]) == 2
+    wrong = Saga(step("s", target=target), given={"rack": [1]}, hosts=WEB)
+    assert wrong.run.failure is not None
+    assert wrong.run.failure.code == "bad_label"
+
+
 # foreach
 
 
