@@ -249,8 +249,11 @@ class Runner:
 
     # the end
 
-    async def close(self, grace: float) -> None:
-        """Start nothing more; give what runs `grace` seconds, then stop it. What waits stays journaled."""
+    async def close(self, grace: float, *, begins: bool = True) -> None:
+        """Start nothing more; give what runs `grace` seconds, then stop it. What waits stays journaled.
+
+        `begins`: somebody will still call `begin` for the jobs that were claimed.
+        """
         self._closed = True
         try:
             async with asyncio.timeout(grace):
@@ -258,6 +261,8 @@ class Runner:
         except TimeoutError:
             for job in tuple(self._active):
                 self.stop(job, Cause.SHUTDOWN)
+                if job.task is None and not begins:
+                    self._end(job, _stopped(job, Cause.SHUTDOWN, None, self._now()))
             await self._idle.wait()  # bounded: whatever does not stop is abandoned
 
 

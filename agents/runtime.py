@@ -110,7 +110,7 @@ class AgentRuntime:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._runner.close(0)
+            await self._runner.close(0, begins=False)
             await self._prober.close()
             await self._bus.stop()
             await self._journal.close()
