@@ -14,24 +14,28 @@ from typing import Any
 
 from orchestrator.core.facts import AttemptSent
 from orchestrator.core.inputs import Wake
-from orchestrator.core.model import Run
 from orchestrator.definitions import Definitions
-from orchestrator.handlers import Wants, handle, run_ids
+from orchestrator.handlers import handle
 from orchestrator.intake import (
     Content,
     EventReceived,
     InputForRun,
+    LookForEvent,
     OutboxDone,
+    SignalArrived,
     StartRun,
     read_delivery,
 )
+from orchestrator.live import LiveRuns
+from orchestrator.loading import Loader
 from orchestrator.metrics import Metrics
 from orchestrator.publisher import DeadLetters, Publisher
+from orchestrator.reception import NOTHING
+from orchestrator.roster import Roster
 from orchestrator.settings import Settings
-from orchestrator.store.port import Store
-from orchestrator.timers import Timers
-from orchestrator.triggers import Wanted
-from orchestrator.work import Loaded, Work, match_event
+from orchestrator.store.port import Store, StoredSignal
+from orchestrator.upkeep import Upkeep
+from orchestrator.work import Work
 from orchestrator.world import World
 from runtime.bus.port import Bus, Delivery, Subscription
 from runtime.failpoint import failpoint
@@ -50,15 +54,16 @@ EVENT_PREFETCH = 100
 RESULT_PREFETCH = 1_000
 SIDE_PREFETCH = 100
 
-PRUNE_ROWS = 10_000
 RESUME_AT = 0.9
 """Part of the limit on active runs below which events are taken in again."""
 
 FOR_EVER = 2**62
 MAX_LIVE_RUNS = 1_000_000
 
-FAULT_PAUSE = 60_000_000
-"""Microseconds until a run is woken again whose waking failed by a fault of ours."""
+LOAD_ROWS = 1_000
+
+FAULT_SECONDS = 60
+"""Until something that nobody sends again is tried again, after a fault of ours."""
 
 Origin = Delivery | asyncio.Future[Any] | None
 
@@ -86,8 +91,10 @@ class Coordinator:
         self._world = world
         self._metrics = metrics
         self.definitions = Definitions(store)
-        self._timers = Timers()
-        self._cache: dict[str, Run] = {}
+        self._live = LiveRuns()
+        self._loader = Loader(store, self.definitions, self._live.at_hand)
+        self._roster = Roster(int(settings.agent_live_for * 1_000_000))
+        self._upkeep = Upkeep(settings, store, world, metrics)
         self._mailbox: deque[_Item] = deque()
         self._lazy: list[_Item] = []
         self._wake = asyncio.Event()
@@ -96,7 +103,7 @@ class Coordinator:
         self._events: Subscription | None = None
         self._subscriptions: list[Subscription] = []
         self._stopping = False
-        metrics.watch(lambda: self._publisher.depth, lambda: len(self._timers), lambda: bus.connected)
+        metrics.watch(lambda: self._publisher.depth, lambda: self._live.active, lambda: bus.connected)
 
     @property
     def ready(self) -> bool:
@@ -106,9 +113,11 @@ class Coordinator:
     async def start(self) -> None:
         """Take up what the database holds, then begin to listen. The store is open and the bus started."""
         await self.definitions.load()
-        for run_id, at in await self._store.wakes(FOR_EVER, MAX_LIVE_RUNS):
-            self._timers.set(run_id, at)
+        await self._load_runs()
         await self._load_outbox()
+        self._tell(await self._store.signals())
+        for waiting in await self._store.waits_to_look_up():
+            self._put(LookForEvent(waiting), None)
         results = self._topology.results_queue(self._settings.shard)
         expired = self._topology.expired_queue(self._settings.shard)
         for queue, prefetch in (
@@ -122,7 +131,7 @@ class Coordinator:
     async def run(self) -> None:
         """Work until `stop`, or until something fails that must stop everything."""
         helpers = [
-            asyncio.create_task(job) for job in (self._publisher.run(), self._dead.run(), self._look_after())
+            asyncio.create_task(job) for job in (self._publisher.run(), self._dead.run(), self._upkeep.run())
         ]
         main = asyncio.create_task(self._loop())
         try:
@@ -146,10 +155,10 @@ class Coordinator:
             raise _stopping()
         if (
             isinstance(content, EventReceived | StartRun)
-            and len(self._timers) >= self._settings.max_active_runs
+            and self._live.active >= self._settings.max_active_runs
         ):
             raise Unreachable(
-                f"{len(self._timers)} runs are active, which is the limit",
+                f"{self._live.active} runs are active, which is the limit",
                 code="too_many_runs",
                 hint="try again later, or publish the event to RabbitMQ, where it waits",
             )
@@ -205,7 +214,7 @@ class Coordinator:
             await asyncio.sleep(0)  # let what has already arrived join the batch
             return
         self._wake.clear()
-        at = self._timers.next_at()
+        at = self._live.timers.next_at()
         # No longer than a second at a time: the wall clock may jump, the loop's does not.
         timeout = None if at is None else min(max(0.0, (at - self._world.now()) / 1_000_000), 1.0)
         try:
@@ -219,7 +228,7 @@ class Coordinator:
         items = self._lazy
         self._lazy = []
         now = asyncio.get_running_loop().time()
-        for run_id in self._timers.due(self._world.now())[: self._settings.max_batch]:
+        for run_id in self._live.timers.due(self._world.now())[: self._settings.max_batch]:
             failpoint("coordinator.at_timer")
             items.append(_Item(InputForRun(run_id, Wake()), None, now))
         room = max(1, self._settings.max_batch - len(items))
@@ -252,7 +261,9 @@ class Coordinator:
 
     async def _decide(self, items: list[_Item]) -> tuple[Work, list[tuple[asyncio.Future[Any], Any]]]:
         """Decide all items; one that breaks something is taken out, and the rest decided anew without it."""
-        loaded, wanted = await self._load(items)
+        loaded, matched, failed = await self._loader.load([item.content for item in items])
+        for index, error in failed.items():
+            self._set_aside(items[index], error)
         while True:
             work = Work(
                 self._settings,
@@ -261,14 +272,14 @@ class Coordinator:
                 self._store.epoch,
                 self._store.next_outbox_id,
                 self.definitions,
-                Loaded(dict(loaded.runs), dict(loaded.keys), dict(loaded.events)),
+                loaded.copy(self._roster.copy()),
             )
             answers: list[tuple[asyncio.Future[Any], Any]] = []
             for index, item in enumerate(items):
                 try:
                     answer: Any = None
                     if item.content is not None:
-                        answer = handle(work, item.content, wanted.get(index, ()))
+                        answer = handle(work, item.content, matched.get(index, NOTHING))
                 except Exception as error:  # noqa: BLE001 - it is logged there
                     if not (isinstance(error, BatonError) and isinstance(item.origin, asyncio.Future)):
                         self._set_aside(item, error)
@@ -277,13 +288,16 @@ class Coordinator:
                 if isinstance(item.origin, asyncio.Future):
                     answers.append((item.origin, answer))
             else:
+                work.close()
                 return work, answers
 
     def _set_aside(self, item: _Item, error: Exception) -> None:
-        """A fault of ours costs one message, not the coordinator; a timer with it comes again later."""
+        """A fault of ours costs one message, not the coordinator; what nobody sends again is tried again."""
         log.error("cannot handle %s; it is set aside", type(item.content).__name__, exc_info=error)
         if isinstance(item.content, InputForRun) and item.origin is None:
-            self._timers.set(item.content.run_id, self._world.now() + FAULT_PAUSE)
+            self._live.wake(item.content.run_id, self._world.now() + FAULT_SECONDS * 1_000_000)
+        elif isinstance(item.content, SignalArrived | LookForEvent):
+            asyncio.get_running_loop().call_later(FAULT_SECONDS, self._put, item.content, None)
         item.content, item.refused = None, self._fault(item.origin, error)
         if isinstance(item.origin, asyncio.Future):
             _answer(item.origin, InternalError("Baton failed to handle this", hint="the log says more"))
@@ -297,56 +311,28 @@ class Coordinator:
 
     # what a batch needs from the store, and what is kept of it
 
-    async def _load(self, items: list[_Item]) -> tuple[Loaded, dict[int, Wants]]:
-        """Fetch, in a few queries, every row that deciding the items may look at."""
-        contents = [item.content for item in items]
-        ids = set().union(*(run_ids(content) for content in contents)) if contents else set()
-        loaded = Loaded(runs={run_id: self._cache[run_id] for run_id in ids if run_id in self._cache})
-        if missing := ids - loaded.runs.keys():
-            loaded.runs.update(await self._store.load_runs(missing))
-            await self.definitions.ensure(run.head.version for run in loaded.runs.values())
-        events = {(c.event.source, c.event.id) for c in contents if isinstance(c, EventReceived)}
-        if events:
-            loaded.events = await self._store.seen_events(events)
-        wanted: dict[int, Wants] = {}
-        for index, item in enumerate(items):
-            event = item.content.event if isinstance(item.content, EventReceived) else None
-            if event is None or (event.source, event.id) in loaded.events:
-                continue
-            try:
-                wanted[index] = match_event(event, self.definitions.current)
-            except Exception as error:  # noqa: BLE001 - it is logged there
-                self._set_aside(item, error)
-        keys = {
-            (want.definition.name, want.key)
-            for wants in wanted.values()
-            for want in wants
-            if isinstance(want, Wanted)
-        }
-        keys |= {(content.workflow, content.key) for content in contents if isinstance(content, StartRun)}
-        if keys := {pair for pair in keys if pair[1]}:
-            loaded.keys = await self._store.live_keys(keys)
-        return loaded, wanted
-
     def _remember(self, work: Work) -> None:
-        """Keep runs in motion at hand, and their timers."""
-        for run_id, run in work.batch.changed.items():
-            self._timers.set(run_id, run.wake_at)
-            if run.wake_at is None:
-                self._cache.pop(run_id, None)
-            else:
-                self._cache[run_id] = run
+        """Take in what was committed, and put what follows from it into the loop."""
+        self._live.committed(work.batch.changed.values())
+        self._roster.committed(work.batch)
         for definition in work.applied:
             self.definitions.make_current(definition)
+        self._tell(work.batch.signals)
+        for look_up in work.look_ups:
+            self._put(look_up, None)
+
+    def _tell(self, signals: Iterable[StoredSignal]) -> None:
+        for signal in signals:
+            self._put(SignalArrived(signal.id, signal.to, signal.given), None)
 
     def _put_off(self, items: list[_Item], work: Work) -> None:
         """A wake-up that moved nothing must not come again at once."""
         for item in items:
             match item.content:
                 case InputForRun(run_id, Wake()) if run_id not in work.batch.changed:
-                    at = self._timers.at(run_id)
+                    at = self._live.timers.at(run_id)
                     if at is not None:
-                        self._timers.set(run_id, max(at, self._world.now() + 1_000_000))
+                        self._live.wake(run_id, max(at, self._world.now() + 1_000_000))
 
     def _measure(self, items: list[_Item], work: Work) -> None:
         now = asyncio.get_running_loop().time()
@@ -361,7 +347,7 @@ class Coordinator:
 
     async def _regulate_events(self) -> None:
         """Take in events only while there is room for new runs; a flood waits on the broker."""
-        active, limit = len(self._timers), self._settings.max_active_runs
+        active, limit = self._live.active, self._settings.max_active_runs
         if self._events is None and active < max(1, limit * RESUME_AT):
             self._events = await self._bus.subscribe(
                 self._topology.events_inbox, self._arrived, prefetch=min(EVENT_PREFETCH, limit)
@@ -370,24 +356,22 @@ class Coordinator:
             subscription, self._events = self._events, None
             await subscription.cancel()
 
+    async def _load_runs(self) -> None:
+        """Have the runs in motion at hand, and know when each live one must be looked at."""
+        await self.definitions.ensure(await self._store.live_versions())
+        ids = await self._store.in_motion()
+        for start in range(0, len(ids), LOAD_ROWS):
+            self._live.committed((await self._store.load_runs(ids[start : start + LOAD_ROWS])).values())
+        for run_id, at in await self._store.wakes(FOR_EVER, MAX_LIVE_RUNS):
+            self._live.wake(run_id, at)
+        self._roster.load(await self._store.agents(), self._live.runs.values())
+
     async def _load_outbox(self) -> None:
         """Send again what a former life may not have sent."""
         after = 0
         while some := await self._store.unsent(after, 1_000):
             self._publisher.put(some, perhaps_sent=True)
             after = some[-1].id
-
-    async def _look_after(self) -> None:
-        """Now and then: look for runs that nothing would move, and forget old inbox rows."""
-        while True:
-            await asyncio.sleep(self._settings.reconcile_every)
-            stranded = await self._store.stranded(100)
-            self._metrics.stranded.set(len(stranded))
-            if stranded:
-                log.error("ALARM: nothing would ever move these runs: %s", ", ".join(stranded))
-            horizon = self._world.now() - self._settings.inbox_days * 86_400_000_000
-            while await self._store.prune_inbox(horizon, PRUNE_ROWS) == PRUNE_ROWS:
-                pass  # the loop commits in between
 
 
 def _stopping() -> Conflict:

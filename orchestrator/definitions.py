@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 
+from orchestrator.awaits import Awaits
 from orchestrator.core.compiler import compile_definition
 from orchestrator.core.definition import Definition
 from orchestrator.store.port import Batch, Store, StoredDefinition
@@ -11,7 +12,7 @@ from schemas.errors import BatonError, InternalError
 from schemas.times import Micros
 from schemas.workflow import Workflow
 
-__all__ = ["Definitions", "put_definition"]
+__all__ = ["Definitions", "put_definition", "stored_definition"]
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ class Definitions:
         self._store = store
         self.current: dict[str, Definition] = {}
         self.by_version: dict[str, Definition] = {}
+        self.awaits = Awaits()
 
     async def load(self) -> None:
         """Read what new runs take."""
@@ -37,7 +39,7 @@ class Definitions:
             if stored is None:
                 log.error("the database lacks definition %s; restore it from a backup", version)
             elif (definition := _compile(stored)) is not None:
-                self.by_version[version] = definition
+                self.keep(definition)
 
     def of(self, version: str) -> Definition:
         """The definition that a run is pinned to; `InternalError` if it cannot be read."""
@@ -49,14 +51,23 @@ class Definitions:
     def make_current(self, definition: Definition) -> None:
         """Let new runs of this workflow take this definition."""
         self.current[definition.name] = definition
+        self.keep(definition)
+
+    def keep(self, definition: Definition) -> None:
+        """Have a version at hand, for runs that are pinned to it."""
         self.by_version[definition.version] = definition
+        self.awaits.add(definition)
 
 
 def put_definition(batch: Batch, definition: Definition, at: Micros) -> None:
     """Store a definition and make it current, when the batch is committed."""
-    document = encode(definition.document)
-    batch.definitions.append(StoredDefinition(definition.name, definition.version, document, at))
+    batch.definitions.append(stored_definition(definition, at))
     batch.current[definition.name] = definition.version
+
+
+def stored_definition(definition: Definition, at: Micros) -> StoredDefinition:
+    """A definition as the store keeps it."""
+    return StoredDefinition(definition.name, definition.version, encode(definition.document), at)
 
 
 def _compile(stored: StoredDefinition) -> Definition | None:

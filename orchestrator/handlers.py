@@ -1,41 +1,57 @@
 """What each kind of input does to the batch in the making. Nothing here waits."""
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from orchestrator.core.inputs import CommandExpired, CommandReturned, Input, ResultReceived
+from orchestrator.core.definition import Definition
+from orchestrator.core.inputs import (
+    CommandExpired,
+    CommandReturned,
+    IllegalInput,
+    Input,
+    ResultReceived,
+    RetryFrom,
+)
 from orchestrator.intake import (
     ApplyDefinition,
     CommandExpiredOnBus,
     Content,
     EventReceived,
     InputForRun,
+    LookForEvent,
     OutboxDone,
     PresenceReceived,
     ResultArrived,
+    RetryRun,
+    SignalArrived,
     StartRun,
     TelemetryDone,
 )
-from orchestrator.triggers import Refused, Wanted, check_input, check_key
+from orchestrator.reception import NOTHING, Matched, offer_kept, receive_event
+from orchestrator.retries import kept_steps
+from orchestrator.store.port import InboxRecord
+from orchestrator.triggers import check_input, check_key
 from orchestrator.work import Work
 from schemas.errors import Conflict, InvalidInput, NotFound
 from schemas.messages import Command, ErrorInfo, Result
 
 __all__ = ["handle", "run_ids"]
 
+log = logging.getLogger(__name__)
+
 C = TypeVar("C")
-Wants = Sequence[Wanted | Refused]
 
 
-def handle(work: Work, content: Content, wants: Wants) -> Any:
+def handle(work: Work, content: Content, matched: Matched = NOTHING) -> Any:
     """Let `content` happen; returns what its sender is answered, or raises `BatonError`.
 
-    `wants` is what an event asks for; empty for anything else.
+    `matched` is what an event asks for.
     """
     if isinstance(content, EventReceived):
-        return work.receive_event(content.event, wants, content.traceparent)
+        return receive_event(work, content.event, matched, content.traceparent)
     return _HANDLERS[type(content)](work, content)
 
 
@@ -44,8 +60,10 @@ def run_ids(content: Content | None) -> Iterable[str]:
     match content:
         case ResultArrived(result):
             return (result.run_id,)
-        case InputForRun(run_id):
+        case InputForRun(run_id) | RetryRun(run_id) | SignalArrived(_, run_id):
             return (run_id,)
+        case LookForEvent(waiting):
+            return (waiting.run_id,)
         case CommandExpiredOnBus(Command() as command):
             return (command.run_id,)
         case OutboxDone():
@@ -56,7 +74,7 @@ def run_ids(content: Content | None) -> Iterable[str]:
 def _on_result(work: Work, content: ResultArrived) -> None:
     result = content.result
     if result.run_id not in work.runs:
-        work.refuse_result(result.agent, result.command_id, str(result.status), "no such run")
+        _refuse_result(work, result, "no such run")
         return
     limit = work.settings.max_output_bytes
     if content.size > limit:
@@ -80,18 +98,12 @@ def _on_start(work: Work, content: StartRun) -> str:
     problem = check_input(definition, content.input) or (check_key(content.key) if content.key else "")
     if problem:
         raise InvalidInput(problem, hint=f"the input schema of '{content.workflow}' says what it takes")
-    live = work.live_run(content.workflow, content.key)
-    if live is not None:
-        raise Conflict(
-            f"key '{content.key}' belongs to the live run {live}",
-            code="key_taken",
-            hint="wait for it, cancel it, or use another key",
-            details={"id": live},
-        )
+    _check_free(work, content.workflow, content.key)
     return work.start_run(definition, content.key, content.input, traceparent=content.traceparent)
 
 
 def _on_apply(work: Work, content: ApplyDefinition) -> str:
+    _check_steps(content.definition, work.settings.max_steps)
     return work.apply_definition(content.definition)
 
 
@@ -100,6 +112,38 @@ def _on_input(work: Work, content: InputForRun) -> Any:
         raise NotFound(f"there is no run {content.run_id}", hint="baton runs list shows the runs")
     work.apply(content.run_id, content.given)
     return work.runs[content.run_id]
+
+
+def _on_retry(work: Work, content: RetryRun) -> str:
+    run = work.runs.get(content.run_id)
+    if run is None:
+        raise NotFound(f"there is no run {content.run_id}", hint="baton runs list shows the runs")
+    if run.ended is None:
+        work.apply(content.run_id, RetryFrom(content.step, content.who, content.why))
+        return content.run_id
+    old = work.definitions.of(run.version)
+    new = work.definitions.current.get(run.head.workflow) if content.current else old
+    if new is None:
+        raise NotFound(f"there is no workflow '{run.head.workflow}' any more", hint="apply it again")
+    kept = kept_steps(run, old, new, content.step)
+    _check_free(work, run.head.workflow, run.head.key)
+    return work.retry_run(run, new, kept)
+
+
+def _on_signal(work: Work, content: SignalArrived) -> None:
+    """Tell a run what another one's move has to say. With this batch the signal is delivered."""
+    work.batch.signals_done.append(content.id)
+    if content.to not in work.runs:
+        log.warning("a signal for run %s is dropped: there is no such run", content.to)
+        return
+    try:
+        work.apply(content.to, content.given)
+    except IllegalInput as refused:
+        log.info("run %s takes no %s: %s", content.to, type(content.given).__name__, refused.message)
+
+
+def _on_look_up(work: Work, content: LookForEvent) -> None:
+    offer_kept(work, content)
 
 
 def _on_outbox_done(work: Work, content: OutboxDone) -> None:
@@ -118,6 +162,40 @@ def _apply_all(work: Work, commands: Iterable[Command], kind: Callable[[Command]
             work.apply(command.run_id, kind(command))
 
 
+def _check_steps(definition: Definition, limit: int) -> None:
+    if len(definition.steps) > limit:
+        raise InvalidInput(
+            f"workflow '{definition.name}' has {len(definition.steps)} steps, more than {limit}",
+            code="too_many_steps",
+            hint="let it start other workflows for parts of it, or raise the setting max_steps",
+        )
+
+
+def _check_free(work: Work, workflow: str, key: str) -> None:
+    live = work.live_run(workflow, key)
+    if live is not None:
+        raise Conflict(
+            f"key '{key}' belongs to the live run {live}",
+            code="key_taken",
+            hint="wait for it, cancel it, or use another key",
+            details={"id": live},
+        )
+
+
+def _refuse_result(work: Work, result: Result, reason: str) -> None:
+    """Record a result that belongs to no run of ours."""
+    record = InboxRecord(
+        kind="result",
+        source=result.agent,
+        id=result.command_id,
+        type=str(result.status),
+        outcome="rejected",
+        at=work.now,
+        reason=reason,
+    )
+    work.record(record)
+
+
 def _without_output(result: Result, size: int, limit: int) -> Result:
     """A result whose output is too large to keep: the action had its effect, but its step cannot go on."""
     message = f"the output has {size} bytes, more than {limit}"
@@ -132,6 +210,9 @@ _HANDLERS: dict[type, Callable[[Work, Any], Any]] = {
     StartRun: _on_start,
     ApplyDefinition: _on_apply,
     InputForRun: _on_input,
+    RetryRun: _on_retry,
+    SignalArrived: _on_signal,
+    LookForEvent: _on_look_up,
     OutboxDone: _on_outbox_done,
     TelemetryDone: _on_telemetry_done,
 }

@@ -5,7 +5,8 @@ from typing import Any
 from msgspec import Struct
 
 from orchestrator.core.definition import Definition
-from orchestrator.core.inputs import Input
+from orchestrator.core.inputs import Input, SignalInput
+from orchestrator.store.port import WaitingTask
 from runtime.bus.port import Delivery
 from schemas.codec import MAX_MESSAGE_BYTES, Malformed, decode
 from schemas.events import Event, read_event
@@ -18,10 +19,12 @@ __all__ = [
     "Content",
     "EventReceived",
     "InputForRun",
+    "LookForEvent",
     "OutboxDone",
     "PresenceReceived",
     "ResultArrived",
     "RetryRun",
+    "SignalArrived",
     "StartRun",
     "TelemetryDone",
     "read_delivery",
@@ -90,6 +93,24 @@ class RetryRun(Struct, frozen=True):
     current: bool = False
 
 
+class SignalArrived(Struct, frozen=True):
+    """One run's move has something to tell the run `to`; it stays stored until that one has had it."""
+
+    id: str
+    to: str
+    given: SignalInput
+
+
+class LookForEvent(Struct, frozen=True):
+    """A task has come to wait for an event, and one that came before may be it.
+
+    `after` is the number of the last kept event that it was offered.
+    """
+
+    waiting: WaitingTask
+    after: int = 0
+
+
 class OutboxDone(Struct, frozen=True):
     """The publisher is done with these outbox messages; some commands found no queue, some were too late."""
 
@@ -113,6 +134,8 @@ Content = (
     | ApplyDefinition
     | InputForRun
     | RetryRun
+    | SignalArrived
+    | LookForEvent
     | OutboxDone
     | TelemetryDone
 )

@@ -12,11 +12,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from orchestrator.core.inputs import Limits
 from schemas.codec import MAX_EVENT_BYTES
 from schemas.errors import InvalidInput
 from schemas.names import NAME_PATTERN
+from schemas.workflow import MAX_STEPS
 
-__all__ = ["CONFIG_FILE", "Settings", "load_settings"]
+__all__ = ["CONFIG_FILE", "Settings", "limits_of", "load_settings"]
 
 CONFIG_FILE = "baton.toml"
 
@@ -47,6 +49,26 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     max_event_bytes: Positive = MAX_EVENT_BYTES
     max_output_bytes: Positive = 256 * 1024
     """Largest output of one step; a larger one fails the step."""
+    max_args_bytes: Annotated[int, Meta(ge=1, le=512 * 1024)] = 512 * 1024
+    """Largest arguments of one command."""
+    max_steps: Annotated[int, Meta(ge=1, le=MAX_STEPS)] = MAX_STEPS
+    """Most steps of a document; one with more is not stored."""
+    max_fan_out: Positive = 10_000
+    """Most hosts or items of one step; with more it fails."""
+    max_child_depth: Positive = 8
+    """How deep child runs may be nested; a step that would start a deeper one fails."""
+    max_history: Positive = 200_000
+    """Most facts of one run; at so many it goes back."""
+    max_wait_days: Positive = 366
+    """Longest time that a step may wait or sleep."""
+    keep_events: Seconds = 3_600.0
+    """How long an event is kept for steps that come to wait for it."""
+    max_kept_events: Positive = 10_000
+    """Most events kept for that; of more the oldest go."""
+    agent_live_for: Seconds = 100.0
+    """How long an agent counts as live after an announcement."""
+    query_every: Seconds = 30.0
+    """How soon agents are asked again about an attempt in doubt, at first."""
     start_within: Seconds = 60.0
     """How long a command may wait for an agent to take it."""
     grace: Seconds = 30.0
@@ -57,6 +79,18 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """How often the coordinator looks for a live run that nothing would move."""
     lifecycle: Literal["off", "runs", "steps"] = "steps"
     """Which lifecycle events are published: none, those of runs, or those of runs and steps."""
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The bounds that runs are held to."""
+    return Limits(
+        fan_out=settings.max_fan_out,
+        child_depth=settings.max_child_depth,
+        history=settings.max_history,
+        wait=settings.max_wait_days * 86_400_000_000,
+        args_bytes=settings.max_args_bytes,
+        output_bytes=settings.max_output_bytes,
+    )
 
 
 def load_settings(

@@ -1,25 +1,36 @@
 """One batch in the making: what was loaded for it, what it changes, and what it answers.
 
-Nothing here waits: messages are read and rows are loaded before (`coordinator.py`), and what is decided
-here is written in one transaction after.
+Nothing here waits: messages are read and rows are loaded before (`loading.py`), and what is decided here is
+written in one transaction after.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.children import cannot_start, child_head, not_started
 from orchestrator.core import machine
 from orchestrator.core.definition import Definition
-from orchestrator.core.inputs import Env, Input, Move
-from orchestrator.core.model import Run, RunHead, TraceContext
-from orchestrator.definitions import Definitions, put_definition
-from orchestrator.lifecycle import lifecycle_events
-from orchestrator.settings import Settings
-from orchestrator.store.port import AgentRecord, Batch, InboxRecord, OutboxMessage
-from orchestrator.triggers import Refused, Wanted, wanted_runs
+from orchestrator.core.facts import TaskWaiting
+from orchestrator.core.inputs import ChildEnded, Env, Input, Move, MoveRun, Signal, StartChild
+from orchestrator.core.model import Run, RunHead, Task, TraceContext, WaitOn
+from orchestrator.core.registry import Registry
+from orchestrator.definitions import Definitions, put_definition, stored_definition
+from orchestrator.intake import LookForEvent
+from orchestrator.outgoing import Outgoing
+from orchestrator.settings import Settings, limits_of
+from orchestrator.store.port import (
+    AgentRecord,
+    Batch,
+    InboxRecord,
+    KeptEvent,
+    Place,
+    StoredSignal,
+    TaskKey,
+    WaitingTask,
+)
 from orchestrator.world import World
-from schemas.codec import encode
-from schemas.events import Event, event_scope, parse_traceparent, write_event
+from schemas.events import Event, event_scope, parse_traceparent
 from schemas.messages import Presence
 from schemas.names import Topology
 from schemas.times import Micros
@@ -34,6 +45,15 @@ class Loaded:
     runs: dict[str, Run] = field(default_factory=dict)
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
     events: dict[tuple[str, str], InboxRecord] = field(default_factory=dict)
+    waiting: dict[Place, list[WaitingTask]] = field(default_factory=dict)
+    """Who waits where the events of this batch are filed."""
+    kept: dict[TaskKey, list[KeptEvent]] = field(default_factory=dict)
+    """What came before that a task may wait for."""
+    registry: Registry = field(default_factory=Registry)
+
+    def copy(self, registry: Registry) -> "Loaded":
+        """For a batch, which notes on top what it changes; what it only reads is shared."""
+        return Loaded(dict(self.runs), dict(self.keys), dict(self.events), self.waiting, self.kept, registry)
 
 
 class Work:
@@ -49,17 +69,26 @@ class Work:
         definitions: Definitions,
         loaded: Loaded,
     ) -> None:
-        self.batch = Batch()
+        self.batch = Batch(keep_at_most=settings.max_kept_events)
         self.runs = loaded.runs
+        self.events = loaded.events
+        self.loaded = loaded
         self.applied: list[Definition] = []
-        self._keys = loaded.keys
-        self._events = loaded.events
+        self.look_ups: list[LookForEvent] = []
+        """To be made once this batch is committed."""
         self.settings = settings
-        self._topology = topology
+        self.definitions = definitions
         self._world = world
         self._epoch = epoch
-        self._next_outbox_id = next_outbox_id
-        self.definitions = definitions
+        self._registry = loaded.registry
+        self._limits = limits_of(settings)
+        self._outgoing = Outgoing(topology, next_outbox_id, settings.lifecycle, self.batch.outbox)
+        self._namespace = topology.namespace
+
+    @property
+    def now(self) -> Micros:
+        """The time."""
+        return self._world.now()
 
     # what happens to runs
 
@@ -72,100 +101,91 @@ class Work:
         traceparent: str = "",
     ) -> str:
         """Start a run and return its id. The caller has made sure that `key` is free and the input fits."""
-        now = self._world.now()
-        parent = parse_traceparent(traceparent)
         head = RunHead(
             id=self._world.run_id(),
             workflow=definition.name,
             version=definition.version,
             key=key,
-            created_at=now,
-            trace=TraceContext(
-                trace_id=parent[0] if parent else self._world.hex_id(16),
-                span_id=self._world.hex_id(8),
-                parent_id=parent[1] if parent else "",
-            ),
+            created_at=self.now,
+            trace=self._trace(traceparent),
             shard=self.settings.shard,
             input=value,
             event=None if event is None else event_scope(event),
+            priority=definition.priority,
         )
-        move = machine.start(definition, head, self._env(now))
+        return self.begin(definition, head)
+
+    def retry_run(self, run: Run, definition: Definition, kept: Mapping[str, tuple[Task, ...]]) -> str:
+        """Start a run that goes on from the results of one that has ended; returns its id."""
+        head = RunHead(
+            id=self._world.run_id(),
+            workflow=definition.name,
+            version=definition.version,
+            key=run.head.key,
+            created_at=self.now,
+            trace=self._trace(""),
+            shard=self.settings.shard,
+            input=run.head.input,
+            event=run.head.event,
+            priority=definition.priority,
+            retry_of=run.head.id,
+        )
+        return self.begin(definition, head, kept)
+
+    def begin(
+        self, definition: Definition, head: RunHead, kept: Mapping[str, tuple[Task, ...]] | None = None
+    ) -> str:
+        """Let a run begin; all runs do so here. Returns its id."""
+        now = head.created_at
+        move = machine.start(definition, head, self._env(now), kept=kept)
         self.batch.started.append(move.run)
+        if head.key:
+            self.loaded.keys[head.workflow, head.key] = head.id
         self._take(None, move, now)
-        if key:
-            self._keys[definition.name, key] = head.id
         return head.id
 
-    def apply(self, run_id: str, given: Input) -> None:
-        """Let an input happen to a run that was loaded; raises `IllegalInput`."""
+    def apply(self, run_id: str, given: Input) -> bool:
+        """Let an input happen to a run that was loaded; whether it changed it. Raises `IllegalInput`."""
         run = self.runs[run_id]
-        now = self._world.now()
-        move = machine.apply(self.definitions.of(run.head.version), run, given, self._env(now))
+        now = self.now
+        move = machine.apply(self.definitions.of(run.version), run, given, self._env(now))
+        if isinstance(given, MoveRun):
+            self._keep_definition(given.to, now)
         if move.facts:
             self._take(run, move, now)
+        return bool(move.facts)
 
     def live_run(self, workflow: str, key: str) -> str | None:
         """The live run that has this key, also one of this very batch."""
-        return self._keys.get((workflow, key)) if key else None
+        return self.loaded.keys.get((workflow, key)) if key else None
 
-    def receive_event(
-        self, event: Event, wanted: Sequence[Wanted | Refused], traceparent: str
-    ) -> InboxRecord:
-        """Take in an event once, whatever it starts; rule 1 and the inbox decide (`docs/rules.md`)."""
-        seen = self._events.get((event.source, event.id))
-        if seen is not None:
-            return seen
-        started: list[str] = []
-        duplicates: list[str] = []
-        reasons: list[str] = []
-        for want in wanted:
-            if isinstance(want, Refused):
-                reasons.append(f"{want.workflow}: {want.reason}")
-            elif (live := self.live_run(want.definition.name, want.key)) is not None:
-                duplicates.append(live)
-                reasons.append(f"{want.definition.name}: key '{want.key}' belongs to the live run {live}")
-            else:
-                started.append(self.start_run(want.definition, want.key, want.input, event, traceparent))
-        refused = any(isinstance(want, Refused) for want in wanted)
-        outcome = (
-            "started" if started else "rejected" if refused else "duplicate" if duplicates else "no_trigger"
-        )
-        record = InboxRecord(
-            source=event.source,
-            id=event.id,
-            type=event.type,
-            outcome=outcome,
-            at=self._world.now(),
-            reason="; ".join(reasons)[:2000],
-            runs=started or duplicates,
-        )
-        self._events[event.source, event.id] = record
+    # what else there is to write
+
+    def record(self, record: InboxRecord) -> None:
+        """Note what became of an event, or of a result that was refused."""
+        if record.kind == "event":
+            self.events[record.source, record.id] = record
         self.batch.inbox.append(record)
-        return record
 
-    def refuse_result(self, agent: str, command_id: str, status: str, reason: str) -> None:
-        """Record a result that belongs to no run of ours."""
-        self.batch.inbox.append(
-            InboxRecord(
-                kind="result",
-                source=agent,
-                id=command_id,
-                type=status,
-                outcome="rejected",
-                at=self._world.now(),
-                reason=reason,
-            )
-        )
+    def keep_event(self, place: Place, scope: dict[str, Any]) -> None:
+        """Keep an event for a while, for tasks that come to wait for it."""
+        expires_at = self.now + int(self.settings.keep_events * 1_000_000)
+        self.batch.kept.append(KeptEvent(*place, scope, expires_at))
 
     def apply_definition(self, definition: Definition) -> str:
         """Store a document and let new runs take it; returns its version."""
-        put_definition(self.batch, definition, self._world.now())
+        put_definition(self.batch, definition, self.now)
         self.applied.append(definition)
         return definition.version
 
     def announce(self, presence: Presence) -> None:
         """Remember an agent's announcement."""
-        self.batch.presence[presence.name] = AgentRecord(presence=presence, seen_at=self._world.now())
+        self.batch.presence[presence.name] = AgentRecord(presence=presence, seen_at=self.now)
+
+    def close(self) -> Batch:
+        """All is decided: the batch as it is to be written."""
+        self._outgoing.order()
+        return self.batch
 
     # what follows from a move
 
@@ -176,45 +196,82 @@ class Work:
             epoch=self._epoch,
             start_within=int(self.settings.start_within * 1_000_000),
             grace=int(self.settings.grace * 1_000_000),
+            query_every=int(self.settings.query_every * 1_000_000),
+            registry=self._registry,
+            limits=self._limits,
+            namespace=self._namespace,
+        )
+
+    def _trace(self, traceparent: str) -> TraceContext:
+        parent = parse_traceparent(traceparent)
+        return TraceContext(
+            trace_id=parent[0] if parent else self._world.hex_id(16),
+            span_id=self._world.hex_id(8),
+            parent_id=parent[1] if parent else "",
         )
 
     def _take(self, before: Run | None, move: Move, now: Micros) -> None:
-        """Put a move into the batch: the run, its facts, its commands, and what is told about it."""
+        """Put a move into the batch: the run, its facts, and what it sends, starts and tells."""
         run = move.run
+        run_id = run.head.id
         first = run.seq - len(move.facts) + 1
-        self.runs[run.head.id] = run
-        self.batch.changed[run.head.id] = run
-        self.batch.facts.extend((run.head.id, seq, fact) for seq, fact in enumerate(move.facts, start=first))
+        self.runs[run_id] = run
+        self.batch.changed[run_id] = run
+        self.batch.facts.extend((run_id, seq, fact) for seq, fact in enumerate(move.facts, start=first))
         if run.ended is not None and run.head.key:
-            self._keys.pop((run.head.workflow, run.head.key), None)
+            self.loaded.keys.pop((run.head.workflow, run.head.key), None)
+        self._outgoing.send(before, move, now)
         for dispatch in move.commands:
-            command = dispatch.command
-            self._send(
-                self._topology.commands,
-                dispatch.target,
-                encode(command),
-                now,
-                headers={"traceparent": f"00-{run.head.trace.trace_id}-{dispatch.span_id}-01"},
-                expires_at=now + int((command.expires_at - command.issued_at).total_seconds() * 1_000_000),
-                mandatory=True,
-            )
-        for key, event in lifecycle_events(before, move, self._topology.namespace, self.settings.lifecycle):
-            content_type = "application/cloudevents+json"
-            self._send(self._topology.lifecycle, key, write_event(event), now, content_type=content_type)
+            if dispatch.target.startswith(_AGENT):
+                self._registry.busy[dispatch.target.removeprefix(_AGENT)] += 1
+        if self.definitions.awaits.has(run.version):
+            self._note_waits(before, move, now)
+        for number, signal in enumerate(move.signals):
+            self._tell(f"{run_id}/{run.seq}/{number}", signal, now)
+        for child in move.children:
+            self._start_child(run, child, now)
 
-    def _send(self, exchange: str, routing_key: str, body: bytes, now: Micros, **options: Any) -> None:
-        self.batch.outbox.append(
-            OutboxMessage(
-                id=self._next_outbox_id(),
-                exchange=exchange,
-                routing_key=routing_key,
-                body=body,
-                at=now,
-                **options,
-            )
-        )
+    def _note_waits(self, before: Run | None, move: Move, now: Micros) -> None:
+        """Keep the table of waiting tasks equal to the run, and look for events that came before."""
+        run = move.run
+        old = {} if before is None else before.waits
+        new = {} if run.ended is not None else run.waits
+        begun = {
+            (fact.step, fact.host_index)
+            for fact in move.facts
+            if isinstance(fact, TaskWaiting) and fact.wait.on is WaitOn.EVENT
+        }
+        for place in old.keys() - new.keys():
+            self.batch.waits[(run.head.id, *place)] = None
+        for (step, index), wait in new.items():
+            if (step, index) in begun or (step, index) not in old:
+                one = WaitingTask(run.head.id, step, index, wait.topic, wait.value, now)
+                self.batch.waits[one.key] = one
+                self.look_ups.append(LookForEvent(one))
+
+    def _tell(self, signal_id: str, signal: Signal, now: Micros) -> None:
+        self.batch.signals.append(StoredSignal(signal_id, signal.to, signal.given, now))
+
+    def _start_child(self, parent: Run, child: StartChild, now: Micros) -> None:
+        """Start a child run, once; or let its parent know why it cannot be."""
+        if child.run_id in self.runs:
+            return
+        definition = self.definitions.current.get(child.workflow)
+        problem = cannot_start(definition, child)
+        if definition is None or problem is not None:
+            self.refuse_child(parent, child, *(problem or ("", "")))
+        else:
+            self.begin(definition, child_head(definition, parent, child, now, self._world.hex_id(8)))
+
+    def refuse_child(self, parent: Run, child: StartChild, code: str, message: str) -> None:
+        """Let a run know that a child run of it cannot be started."""
+        given: ChildEnded = not_started(child, code, message)
+        self._tell(f"{parent.head.id}/{parent.seq}/{child.run_id}", Signal(parent.head.id, given), self.now)
+
+    def _keep_definition(self, definition: Definition, now: Micros) -> None:
+        """Have a version that a run was moved to at hand, and stored."""
+        self.definitions.keep(definition)
+        self.batch.definitions.append(stored_definition(definition, now))
 
 
-def match_event(event: Event, definitions: Mapping[str, Definition]) -> list[Wanted | Refused]:
-    """Which runs of the current definitions an event asks for."""
-    return wanted_runs(event.type, event_scope(event), definitions.values())
+_AGENT = Topology.agent_key("")

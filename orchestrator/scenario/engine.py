@@ -22,6 +22,7 @@ from orchestrator.intake import (
     PresenceReceived,
     ResultArrived,
 )
+from orchestrator.reception import NOTHING, match_event
 from orchestrator.scenario.agents import Agents, Parcel
 from orchestrator.scenario.clock import Clock
 from orchestrator.scenario.log import Change, Entry, Log, SentCommand
@@ -31,7 +32,7 @@ from orchestrator.scenario.script import Script
 from orchestrator.settings import Settings
 from orchestrator.store.port import OutboxMessage, Store
 from orchestrator.timers import Timers
-from orchestrator.work import Work, match_event
+from orchestrator.work import Work
 from schemas.codec import decode
 from schemas.events import Event, read_event
 from schemas.messages import Command, CommandKind, Presence, Result
@@ -158,10 +159,11 @@ class Engine:
             self._definitions,
             self.memory.load(content),
         )
-        wants = []
+        matched = NOTHING
         if isinstance(content, EventReceived) and not self.memory.seen(content):
-            wants = match_event(content.event, self._definitions.current)
-        answer = handle(work, content, wants)
+            matched = match_event(content.event, self._definitions)
+        answer = handle(work, content, matched)
+        work.close()
         before = {run_id: self.memory.runs.get(run_id) for run_id in work.batch.changed}
         for run in work.batch.started:
             self.names.add(run.head)

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from orchestrator import coordinator as coordinator_module
+from orchestrator import loading
 from orchestrator.core.inputs import Wake
 from orchestrator.core.model import RunStatus
 from orchestrator.handlers import handle
@@ -66,17 +68,19 @@ async def test_a_message_that_breaks_its_handler_costs_itself_only(
     assert loop.waiting(TOPOLOGY.events_inbox) == 0
 
 
-@pytest.mark.parametrize("where", ["match_event", "read_delivery"])
+@pytest.mark.parametrize(
+    ("module", "where"), [(loading, "match_event"), (coordinator_module, "read_delivery")]
+)
 async def test_a_message_that_breaks_what_comes_before_its_handler(
-    where: str, loop: Loop, monkeypatch: pytest.MonkeyPatch
+    module: ModuleType, where: str, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading it, or looking for whom it starts, fails in a way nobody foresaw: the same."""
 
     def is_poison(what: Any, *_: Any) -> bool:
         return "poison" in (what.body.decode() if isinstance(what, Delivery) else what.id)
 
-    patched, _ = failing(getattr(coordinator_module, where), is_poison)
-    monkeypatch.setattr(coordinator_module, where, patched)
+    patched, _ = failing(getattr(module, where), is_poison)
+    monkeypatch.setattr(module, where, patched)
     await loop.event(EVENT, data(), event_id="poison")
     [letter] = await loop.letters(1)
     assert letter.headers[REASON_HEADER] == "internal_error: ZeroDivisionError: poison"

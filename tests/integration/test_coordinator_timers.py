@@ -30,7 +30,7 @@ async def test_a_refused_request_does_not_put_off_a_wake_up(tmp_path: Path) -> N
         loop.world.skip((at - loop.world.now()) / 1_000_000 - 0.7)
         with pytest.raises(Conflict):
             await loop.coordinator.submit(InputForRun(first.run_id, CancelRun(who="me", reason="again")))
-        assert loop.coordinator._timers.at(first.run_id) == at
+        assert loop.coordinator._live.timers.at(first.run_id) == at
 
 
 def test_wake_ups_that_were_replaced_take_no_room() -> None:

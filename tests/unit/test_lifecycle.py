@@ -109,9 +109,11 @@ def test_a_run_that_needs_a_person_says_so_each_time() -> None:
 
 
 def test_a_step_in_doubt_and_a_step_skipped() -> None:
-    """Both are told."""
+    """Both are told; a person is called once the agents were asked in vain."""
     saga = Told(step("a", **{"if": "false"}), step("b", timeout="1s"))
     assert saga.keys == ["run.started", "step.skipped"]
+    saga.wait(1_000)
+    assert saga.keys[2:] == ["step.in_doubt"]
     saga.wait(1_000)
     assert saga.keys[2:] == ["step.in_doubt", "run.attention"]
 

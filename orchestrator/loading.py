@@ -1,0 +1,89 @@
+"""Fetches, in a few queries, every row that deciding a batch may look at."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from orchestrator.core.model import Run
+from orchestrator.definitions import Definitions
+from orchestrator.handlers import run_ids
+from orchestrator.intake import Content, EventReceived, LookForEvent, RetryRun, StartRun
+from orchestrator.reception import KEPT_AT_ONCE, Matched, match_event
+from orchestrator.store.port import InboxRecord, Store
+from orchestrator.triggers import Wanted
+from orchestrator.work import Loaded
+
+__all__ = ["Loader"]
+
+Contents = Sequence[Content | None]
+
+
+class Loader:
+    """Reads for batches; `at_hand` gives runs that need not be read."""
+
+    def __init__(self, store: Store, definitions: Definitions, at_hand: Callable[[str], Run | None]) -> None:
+        self._store = store
+        self._definitions = definitions
+        self._at_hand = at_hand
+
+    async def load(self, contents: Contents) -> tuple[Loaded, dict[int, Matched], dict[int, Exception]]:
+        """The rows for these; what each event among them asks for, and which could not be asked, by index."""
+        loaded = Loaded()
+        matched: dict[int, Matched] = {}
+        failed: dict[int, Exception] = {}
+        events = {(c.event.source, c.event.id) for c in contents if isinstance(c, EventReceived)}
+        if events:
+            loaded.events = await self._store.seen_events(events)
+            matched, failed = self._match(contents, loaded.events)
+        places = {place for one in matched.values() for place in one.places}
+        if places:
+            loaded.waiting = await self._store.waiting_at(places)
+        for content in contents:
+            if isinstance(content, LookForEvent):
+                one = content.waiting
+                loaded.kept[one.key] = await self._store.kept_at(
+                    one.place, one.since, content.after, KEPT_AT_ONCE
+                )
+        ids = set().union(*(run_ids(content) for content in contents)) if contents else set()
+        ids.update(one.run_id for some in loaded.waiting.values() for one in some)
+        loaded.runs = await self._runs(ids)
+        if keys := _keys(contents, matched.values(), loaded):
+            loaded.keys = await self._store.live_keys(keys)
+        return loaded, matched, failed
+
+    def _match(
+        self, contents: Contents, seen: dict[tuple[str, str], InboxRecord]
+    ) -> tuple[dict[int, Matched], dict[int, Exception]]:
+        """What the events ask for that were not taken in before."""
+        matched: dict[int, Matched] = {}
+        failed: dict[int, Exception] = {}
+        for index, content in enumerate(contents):
+            if not isinstance(content, EventReceived):
+                continue
+            event = content.event
+            if (event.source, event.id) in seen:
+                continue
+            try:
+                matched[index] = match_event(event, self._definitions)
+            except Exception as error:  # noqa: BLE001 - whoever asked logs it, and goes on without this event
+                failed[index] = error
+        return matched, failed
+
+    async def _runs(self, ids: set[str]) -> dict[str, Run]:
+        found = {run_id: run for run_id in ids if (run := self._at_hand(run_id)) is not None}
+        if missing := ids - found.keys():
+            loaded = await self._store.load_runs(missing)
+            await self._definitions.ensure(run.version for run in loaded.values())
+            found.update(loaded)
+        return found
+
+
+def _keys(contents: Contents, matched: Iterable[Matched], loaded: Loaded) -> set[tuple[str, str]]:
+    """The keys that new runs may want."""
+    keys = {
+        (want.definition.name, want.key) for one in matched for want in one.wants if isinstance(want, Wanted)
+    }
+    for content in contents:
+        if isinstance(content, StartRun):
+            keys.add((content.workflow, content.key))
+        elif isinstance(content, RetryRun) and (run := loaded.runs.get(content.run_id)) is not None:
+            keys.add((run.head.workflow, run.head.key))
+    return {pair for pair in keys if pair[1]}

@@ -1,0 +1,118 @@
+"""What an event does: it starts runs, and is given to tasks that wait for it, now or a while later."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from orchestrator.core.inputs import EventArrived
+from orchestrator.core.model import Run
+from orchestrator.definitions import Definitions
+from orchestrator.intake import LookForEvent
+from orchestrator.outcomes import Outcome, inbox_record
+from orchestrator.store.port import InboxRecord, Place, WaitingTask
+from orchestrator.triggers import Refused, Wanted, wanted_runs
+from orchestrator.work import Work
+from schemas.events import Event, event_scope
+
+__all__ = ["KEPT_AT_ONCE", "NOTHING", "Matched", "match_event", "offer_kept", "receive_event"]
+
+KEPT_AT_ONCE: Final = 1_000
+"""How many kept events a waiting task is offered at once."""
+
+
+class Matched(Struct, frozen=True):
+    """What an event asks for: runs to start, and where tasks may wait for it."""
+
+    wants: list[Wanted | Refused] = []
+    places: list[Place] = []
+
+
+NOTHING: Final = Matched()
+
+
+def match_event(event: Event, definitions: Definitions) -> Matched:
+    """What an event asks for of the definitions that are known."""
+    scope = event_scope(event)
+    wants = wanted_runs(event.type, scope, definitions.current.values())
+    return Matched(wants, definitions.awaits.places(event.type, scope))
+
+
+def receive_event(work: Work, event: Event, matched: Matched, traceparent: str) -> InboxRecord:
+    """Take in an event once, whatever comes of it; rule 1 and the inbox decide (`docs/rules.md`)."""
+    seen = work.events.get((event.source, event.id))
+    if seen is not None:
+        return seen
+    outcomes = [_start(work, event, want, traceparent) for want in matched.wants]
+    if matched.places:
+        outcomes.append(_deliver(work, event_scope(event), matched.places))
+    record = inbox_record(event, outcomes, work.now)
+    work.record(record)
+    return record
+
+
+def offer_kept(work: Work, asked: LookForEvent) -> None:
+    """Give a waiting task the first that fits of the events that came before."""
+    one = asked.waiting
+    kept = work.loaded.kept.get(one.key, [])
+    for event in kept:
+        run = work.runs.get(one.run_id)
+        if run is None or not _waits(run, one):
+            return
+        _give(work, [one], event.event)
+    run = work.runs.get(one.run_id)
+    if len(kept) == KEPT_AT_ONCE and run is not None and _waits(run, one):
+        work.look_ups.append(LookForEvent(one, after=kept[-1].num))
+
+
+def _start(work: Work, event: Event, want: Wanted | Refused, traceparent: str) -> Outcome:
+    if isinstance(want, Refused):
+        return Outcome("rejected", reason=f"{want.workflow}: {want.reason}")
+    name = want.definition.name
+    live = work.live_run(name, want.key)
+    if live is not None:
+        return Outcome("duplicate", [live], f"{name}: key '{want.key}' belongs to the live run {live}")
+    return Outcome("started", [work.start_run(want.definition, want.key, want.input, event, traceparent)])
+
+
+def _deliver(work: Work, scope: dict[str, Any], places: list[Place]) -> Outcome:
+    """Give an event to the tasks that wait for it, and keep it for those to come.
+
+    When very many wait, the others find it among the kept ones, in batches to come.
+    """
+    tasks = [one for place in places for one in work.loaded.waiting.get(place, ())]
+    room = work.settings.max_batch
+    runs: dict[str, list[WaitingTask]] = {}
+    for one in tasks[:room]:
+        runs.setdefault(one.run_id, []).append(one)
+    delivered = [run_id for run_id, some in runs.items() if _give(work, some, scope)]
+    for place in places:
+        work.keep_event(place, scope)
+    work.look_ups.extend(LookForEvent(one) for one in tasks[room:])
+    if delivered:
+        return Outcome("delivered", delivered)
+    return Outcome(
+        "no_trigger", reason=f"kept for {work.settings.keep_events:g} s: a run may come to wait for it"
+    )
+
+
+def _give(work: Work, tasks: list[WaitingTask], scope: Mapping[str, Any]) -> bool:
+    """Offer an event to tasks of one run; whether one of them took it."""
+    run = work.runs.get(tasks[0].run_id)
+    if run is None or _started_by(run, scope):
+        return False
+    waiting = [(one.step, one.host_index) for one in tasks if _waits(run, one)]
+    return bool(waiting) and work.apply(run.head.id, EventArrived(dict(scope), waiting))
+
+
+def _waits(run: Run, one: WaitingTask) -> bool:
+    """Whether the task still waits there; since it was looked up it may have gone on."""
+    tasks = run.steps.get(one.step, ())
+    wait = tasks[one.host_index].wait if one.host_index < len(tasks) and run.ended is None else None
+    return wait is not None and (wait.topic, wait.value) == one.place
+
+
+def _started_by(run: Run, scope: Mapping[str, Any]) -> bool:
+    """Whether this is the very event that started the run: that is not one that it may wait for."""
+    event = run.head.event
+    return event is not None and all(event.get(name) == scope.get(name) for name in ("source", "id"))
