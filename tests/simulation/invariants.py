@@ -8,6 +8,7 @@ rest. A function that finds its rule broken returns what it found; all is well w
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from orchestrator.core.evolution import fold
 from orchestrator.core.facts import (
     AttemptFailed,
     AttemptSent,
@@ -18,7 +19,6 @@ from orchestrator.core.facts import (
     RunEnded,
     TaskInDoubt,
     TaskResolved,
-    fold,
 )
 from orchestrator.core.model import Run, RunStatus, StepStatus, Task
 from orchestrator.store.port import Batch

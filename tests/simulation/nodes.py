@@ -123,7 +123,8 @@ class CoordinatorNode(Node):
         coordinator = Coordinator(SETTINGS, TOPOLOGY, store, bus, world, Metrics())
         connecting = asyncio.create_task(bus.start())
         await coordinator.start()
-        self.coordinator = coordinator
+        if self.life is life:  # one that was frozen meanwhile has been replaced
+            self.coordinator = coordinator
         await coordinator.run()
         await connecting
         await bus.stop()

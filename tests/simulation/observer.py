@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.core.definition import Definition, StepDef
-from orchestrator.core.facts import AttemptFailed, Fact, TaskResolved, evolve
+from orchestrator.core.evolution import evolve
+from orchestrator.core.facts import AttemptFailed, Fact, TaskResolved
 from orchestrator.core.model import Run, RunStatus, Task
 from orchestrator.store.port import Batch, InboxRecord
 from runtime.bus.port import Message
