@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.inputs import CancelRun, Move, ResolveTask
+from orchestrator.core.inputs import ApproveTask, CancelRun, Move, ResolveTask
 from orchestrator.core.model import Run
 from orchestrator.lifecycle import lifecycle_events
 from schemas.events import Event
@@ -124,3 +124,33 @@ def test_less_can_be_told(detail: str, keys: list[str]) -> None:
     saga = Told(step("a"), detail=detail)
     saga.succeed("a")
     assert saga.keys == keys
+
+
+def test_a_step_that_waits_for_somebody_is_told() -> None:
+    """An approval and an event must come from outside; a sleep ends by itself."""
+    ask = {"id": "ask", "approve": {"by": ["eva"]}}
+    hear = {"id": "hear", "wait_for": {"event": "com.example.paid"}}
+    saga = Told({"id": "nap", "sleep": "1s"}, ask, hear)
+    assert saga.keys == ["run.started"]
+    saga.wait(1)
+    assert saga.keys[1:] == ["step.succeeded", "step.waiting"]
+    waiting = saga.told[-1][1]
+    assert (waiting.type, waiting.data["step"], waiting.data["on"]) == (
+        "baton.step.waiting",
+        "ask",
+        "approval",
+    )
+    saga.give(ApproveTask("ask", approved=True, who="eva"))
+    assert saga.keys[3:] == ["step.succeeded", "step.waiting"]
+    assert saga.told[-1][1].data["on"] == "event"
+
+
+def test_each_task_of_a_fan_out_is_told() -> None:
+    """With its number among them."""
+    saga = Told(step("a", foreach="[1, 2]"))
+    for number in range(2):
+        saga.say(next(c for c in saga.commands if c.host_index == number), "succeeded")
+    told = [
+        (event.data["status"], event.data["host_index"]) for key, event in saga.told if key.startswith("step")
+    ]
+    assert told == [("succeeded", 0), ("succeeded", 1)]
