@@ -12,7 +12,9 @@ from orchestrator.deadletters import DeadLetterBox
 from orchestrator.intake import Content
 from orchestrator.settings import Settings
 from orchestrator.store.port import Reader
+from orchestrator.world import SystemWorld
 from schemas.errors import Unreachable
+from schemas.times import Micros
 
 __all__ = ["ANSWER_SECONDS", "Parts", "TheParts"]
 
@@ -34,6 +36,7 @@ class Parts:
     dead: DeadLetterBox
     metrics: Callable[[], bytes]
     why_not_ready: Callable[[], str]
+    now: Callable[[], Micros] = SystemWorld().now
 
     async def ask(self, content: Content) -> Any:
         """Have the loop do something; raises what it raises, and `Unreachable` when it is silent."""

@@ -8,18 +8,39 @@ from litestar.params import FromQuery, QueryParameter
 from orchestrator.api.parts import TheParts
 from orchestrator.api.views import AgentView, InboxView, ItemList, agent_view, inbox_view, item_list
 from orchestrator.store.port import Page
-from schemas.errors import Unreachable
+from schemas.errors import InvalidInput, Unreachable
 
 __all__ = ["HANDLERS", "Limit"]
 
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="most items of one page")]
 
 
-@get("/api/agents", operation_id="listAgents", summary="Every agent that ever announced itself, by name")
-async def list_agents(parts: TheParts) -> ItemList[AgentView]:
-    """By name; all on one page."""
-    records = await parts.reader.agents()
-    return item_list(Page(records), [agent_view(record) for record in records])
+@get("/api/agents", operation_id="listAgents", summary="Agents that announced themselves, by name")
+async def list_agents(
+    parts: TheParts,
+    pool: FromQuery[str | None] = None,
+    label: Annotated[list[str] | None, QueryParameter(description="k=v; repeated: all of them")] = None,
+    live: FromQuery[bool | None] = None,
+) -> ItemList[AgentView]:
+    """All that ever did, or those of a pool, with labels, or that are live; on one page."""
+    wanted = [_label(text) for text in label or ()]
+    live_since = parts.now() - round(parts.settings.agent_live_for * 1_000_000)
+    views = [agent_view(record, live_since=live_since) for record in await parts.reader.agents()]
+    found = [
+        view
+        for view in views
+        if (pool is None or pool in view.pools)
+        and all(view.labels.get(key) == value for key, value in wanted)
+        and (live is None or view.live == live)
+    ]
+    return item_list(Page(found), found)
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise InvalidInput(f"'{text}' is not a label", hint="write label=KEY=VALUE")
+    return key, value
 
 
 @get(

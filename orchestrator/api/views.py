@@ -109,9 +109,13 @@ class WorkflowView(Struct, frozen=True):
 
 
 class AgentView(Struct, frozen=True):
-    """An agent's last announcement: `at` by its own clock, `seen_at` by the coordinator's."""
+    """An agent's last announcement: `at` by its own clock, `seen_at` by the coordinator's.
+
+    `live`: it is not long ago, and was not that it stops.
+    """
 
     name: str
+    live: bool
     instance_id: str
     version: str
     pools: list[str]
@@ -229,11 +233,12 @@ def workflow_view(definition: StoredDefinition) -> WorkflowView:
     return WorkflowView(definition.workflow, definition.version, to_rfc3339(definition.at), document)
 
 
-def agent_view(record: AgentRecord) -> AgentView:
-    """An agent's announcement."""
+def agent_view(record: AgentRecord, *, live_since: Micros) -> AgentView:
+    """An agent's announcement; one from `live_since` on counts as recent."""
     presence = record.presence
     return AgentView(
         name=presence.name,
+        live=not presence.stopping and record.seen_at > live_since,
         instance_id=presence.instance_id,
         version=presence.version,
         pools=presence.pools,

@@ -17,17 +17,26 @@ dead = App(name="dead", help="Dead letters: messages that nobody could handle.")
 
 
 @agents.command(name="list")
-def list_agents(*, remote: Remote | None = None) -> None:
-    """Agents by name, with what they offer."""
+def list_agents(
+    *,
+    pool: Annotated[str | None, Parameter(help="only those that serve this pool")] = None,
+    label: Annotated[
+        list[str] | None, Parameter(negative="", help="k=v; only those that have it; repeatable")
+    ] = None,
+    live: Annotated[bool, Parameter(negative="", help="only those that are live")] = False,
+    remote: Remote | None = None,
+) -> None:
+    """Agents by name: whether they are live, when they were last heard, and what they offer."""
     options = remote_of(remote)
-    page = options.client().get("/api/agents")
+    page = options.client().get("/api/agents", pool=pool, label=label, live="true" if live else None)
     if options.json:
         show_json(page)
         return
     rows = (
         (
             one["name"],
-            "stopped" if one["stopping"] else moment(one["seen_at"]),
+            "yes" if one["live"] else "stopped" if one["stopping"] else "no",
+            moment(one["seen_at"]),
             one["version"],
             ",".join(one["pools"]),
             ",".join(f"{name}={value}" for name, value in one["labels"].items()),
@@ -35,8 +44,8 @@ def list_agents(*, remote: Remote | None = None) -> None:
         )
         for one in page["items"]
     )
-    headers = ("name", "last seen", "version", "pools", "labels", "actions")
-    show_table(page["items"], rows, headers, "no agent has announced itself")
+    headers = ("name", "live", "last seen", "version", "pools", "labels", "actions")
+    show_table(page["items"], rows, headers, "no such agent has announced itself")
 
 
 @inbox.command(name="list")

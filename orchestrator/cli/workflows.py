@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from orchestrator.cli.client import ApiClient, segment
 from orchestrator.cli.output import json_text, moment, printable, say, show_json, show_table
-from orchestrator.cli.remote import Json, Remote, UsageError, remote_of
+from orchestrator.cli.remote import Remote, UsageError, remote_of
 from schemas.errors import BatonError
 
 __all__ = ["apply", "check", "workflows"]
@@ -17,10 +17,20 @@ workflows = App(name="workflows", help="List and show workflows.")
 Files = Annotated[list[Path], Parameter(negative="", help="workflow documents, YAML or JSON")]
 
 
-def check(files: Files, /, *, json: Json = False) -> int:
-    """Find everything that is wrong with workflow documents, without a coordinator."""
-    from orchestrator.document import InvalidDocument, check_circles, read_workflow
+def check(
+    files: Files,
+    /,
+    *,
+    live: Annotated[bool, Parameter(negative="", help="also ask the coordinator which agents are there")] = (
+        False
+    ),
+    remote: Remote | None = None,
+) -> int:
+    """Find everything that is wrong with workflow documents; without --live nobody is asked."""
+    from orchestrator.document import InvalidDocument, check_circles, check_live, read_workflow
 
+    options = remote_of(remote)
+    agents = _known_agents(options.client()) if live else []
     reports: list[dict[str, Any]] = []
     documents = []
     for path, text in _read_all(files):
@@ -36,13 +46,37 @@ def check(files: Files, /, *, json: Json = False) -> int:
         next(report for report in reports if report["file"] == circle.file)["diagnostics"].append(
             circle.as_json()
         )
-    good = not any(report["diagnostics"] for report in reports)
-    if json:
+    if live:
+        for text, name, definition in documents:
+            report = next(report for report in reports if report["file"] == name)
+            report["live"] = [one.as_json() for one in check_live(text, name, definition, agents)]
+    good = not any(_wrong(report) for report in reports)
+    if options.json:
         show_json({"ok": good, "files": reports})
     else:
         for report in reports:
             _show_report(report)
     return 0 if good else 1
+
+
+def _known_agents(client: ApiClient) -> list[Any]:
+    """The agents that announced themselves, as `check_live` takes them."""
+    from msgspec import ValidationError, convert
+
+    from orchestrator.document import KnownAgent
+
+    try:
+        return convert(client.get("/api/agents")["items"], list[KnownAgent])
+    except ValidationError as error:
+        raise BatonError(
+            f"the coordinator's list of agents cannot be read: {error}",
+            code="bad_answer",
+            hint="use the baton of the coordinator's version",
+        ) from None
+
+
+def _wrong(report: dict[str, Any]) -> bool:
+    return bool(report["diagnostics"]) or any(one["level"] == "error" for one in report.get("live", ()))
 
 
 def apply(files: Files, /, *, remote: Remote | None = None) -> int:
@@ -136,11 +170,12 @@ def _lines(error: BatonError) -> str:
 
 def _line(found: dict[str, Any]) -> str:
     hint = f" (hint: {found['hint']})" if found["hint"] else ""
-    return printable(f"{found['file']}:{found['line']}:{found['column']}: {found['message']}{hint}")
+    level = f"{found['level']}: " if found.get("level", "error") != "error" else ""
+    return printable(f"{found['file']}:{found['line']}:{found['column']}: {level}{found['message']}{hint}")
 
 
 def _show_report(report: dict[str, Any]) -> None:
-    if not report["diagnostics"]:
+    if not _wrong(report):
         say(f"{report['file']}: ok, workflow {report['workflow']}, version {report['version'][:12]}")
-    for found in report["diagnostics"]:
+    for found in (*report["diagnostics"], *report.get("live", ())):
         say(_line(found))

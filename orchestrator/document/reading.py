@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from orchestrator.core.compiler import compile_definition, workflow_circles
-from orchestrator.core.definition import Definition, InvalidDefinition, Problem
+from orchestrator.core.definition import Definition, InvalidDefinition, Path, Problem
 from orchestrator.document.diagnostics import Diagnostic, InvalidDocument
 from orchestrator.document.nodes import MAX_BYTES, Node, parse
 from orchestrator.document.shape import fit
 
-__all__ = ["check_circles", "check_text", "decode_text", "read_node", "read_workflow"]
+__all__ = ["check_circles", "check_text", "decode_text", "locate", "read_node", "read_workflow"]
 
 _MAX_DIAGNOSTICS: Final = 1_000
 
@@ -33,21 +33,25 @@ def check_circles(documents: Iterable[tuple[str | bytes, str, Definition]]) -> l
     A circle is told of once, where its first workflow starts the next.
     """
     named = {definition.name: (text, name, definition) for text, name, definition in documents}
-    found = []
+    found: list[Diagnostic] = []
     for circle in workflow_circles({name: definition for name, (_, _, definition) in named.items()}):
         text, name, definition = named[circle[0]]
         following = circle[1 % len(circle)]
         index = next(step.index for step in definition.steps.values() if step.child == following)
         names = " -> ".join((*circle, circle[0]))
         message = f"workflows start each other in a circle: {names}"
-        problem = Problem(
-            ("steps", index, "workflow"), message, "it would never end; let one of them not start another"
-        )
-        decoded = decode_text(text, name)
-        root = None if isinstance(decoded, Diagnostic) else parse(decoded, name)[0]
-        if root is not None:
-            found.append(_located(problem, root, name))
+        hint = "it would never end; let one of them not start another"
+        found += locate(text, name, [(("steps", index, "workflow"), message, hint)])
     return found
+
+
+def locate(text: str | bytes, name: str, found: Iterable[tuple[Path, str, str]]) -> list[Diagnostic]:
+    """Paths in the good document `text`, each with a message and a hint, as diagnostics with their places."""
+    decoded = decode_text(text, name)
+    root = None if isinstance(decoded, Diagnostic) else parse(decoded, name)[0]
+    if root is None:
+        raise AssertionError(name)
+    return [_located(Problem(path, message, hint), root, name) for path, message, hint in found]
 
 
 def _read(text: str | bytes, name: str) -> tuple[Definition | None, list[Diagnostic]]:

@@ -120,7 +120,12 @@ class Office:
     async def announce(self) -> None:
         """The agent announces itself."""
         presence = Presence(
-            name="web-1", instance_id="i", version="1", at=datetime.now(UTC), labels={"role": "web"}
+            name="web-1",
+            instance_id="i",
+            version="1",
+            at=datetime.now(UTC),
+            pools=["shop"],
+            labels={"role": "web"},
         )
         await self.send(TOPOLOGY.results, TOPOLOGY.presence_key("web-1"), encode(presence))
 

@@ -1,11 +1,15 @@
 """Health, metrics, agents, the OpenAPI document, and errors that no handler made."""
 
 import logging
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from orchestrator.api.views import agent_view
+from orchestrator.store.port import AgentRecord
 from orchestrator.store.reader import SqliteReader
+from schemas.messages import Presence
 from tests.support.office import Office
 from tests.support.waiting import eventually
 
@@ -40,6 +44,47 @@ async def test_agents_are_listed(desk: Office) -> None:
     [agent] = await eventually(look, every=0.01)
     assert (agent["name"], agent["labels"], agent["stopping"]) == ("web-1", {"role": "web"}, False)
     assert agent["at"] <= agent["seen_at"]
+    assert agent["live"]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("pool=shop", True),
+        ("pool=sho", False),
+        ("label=role%3Dweb", True),
+        ("label=role%3Ddb", False),
+        ("label=role%3Dweb&label=zone%3Da", False),
+        ("live=true", True),
+        ("live=false", False),
+    ],
+)
+async def test_agents_are_found_by_what_they_are(desk: Office, query: str, found: bool) -> None:  # noqa: FBT001
+    """By a pool, by all of some labels, by whether they are live."""
+    await desk.announce()
+
+    async def there() -> Any:
+        return (await desk.http.get("/api/agents")).json()["items"] or None
+
+    await eventually(there, every=0.01)
+    items = (await desk.http.get(f"/api/agents?{query}")).json()["items"]
+    assert [item["name"] for item in items] == ["web-1"] * found
+
+
+@pytest.mark.parametrize(
+    ("seen_at", "stopping", "live"), [(100, False, False), (101, False, True), (101, True, False)]
+)
+def test_an_agent_is_live_for_a_while(seen_at: int, stopping: bool, live: bool) -> None:  # noqa: FBT001
+    """While its announcement is recent, unless that said that it stops."""
+    said = Presence(name="a", instance_id="i", version="1", at=datetime.now(UTC), stopping=stopping)
+    assert agent_view(AgentRecord(said, seen_at), live_since=100).live is live
+
+
+async def test_a_label_without_a_value_makes_no_sense(desk: Office) -> None:
+    """Refused, saying how it is written."""
+    answer = await desk.http.get("/api/agents?label=role")
+    assert answer.status_code == 400
+    assert "KEY=VALUE" in answer.json()["error"]["hint"]
 
 
 async def test_the_openapi_document_lists_every_route(desk: Office) -> None:
