@@ -65,8 +65,8 @@ ANSWERS: Final = ("running", "never_seen", "unknown", "finished", "silent")
 CANCEL_ANSWERS: Final = ("stop", "finish", "fail", "ignore", "silent")
 """What an agent can do when it is told to stop an action. `finish`: too late, it succeeds now."""
 
-MOVES: Final = ("cancel", "pause", "resume", "retry", "retry_now", "resolve", "approve", "reject")
-"""What a person can do to a run."""
+MOVES: Final = ("cancel", "pause", "resume", "retry", "retry_now", "move", "resolve", "approve", "reject")
+"""What a person can do to a run. `move`: let it keep to the version that is applied now."""
 
 
 def _about(text: str) -> Meta:

@@ -5,34 +5,27 @@ only then sent out.
 """
 
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from orchestrator.core.definition import Definition
-from orchestrator.core.inputs import Wake
 from orchestrator.core.model import Run
-from orchestrator.definitions import Definitions
-from orchestrator.handlers import handle
 from orchestrator.intake import (
     ApplyDefinition,
     CommandExpiredOnBus,
     Content,
     EventReceived,
-    InputForRun,
     OutboxDone,
     PresenceReceived,
     ResultArrived,
 )
-from orchestrator.reception import NOTHING, match_event
 from orchestrator.scenario.agents import Agents, Parcel
 from orchestrator.scenario.clock import Clock
+from orchestrator.scenario.desk import Decided, Desk
 from orchestrator.scenario.log import Change, Entry, Log, SentCommand
-from orchestrator.scenario.memory import Memory
 from orchestrator.scenario.names import RunNames, name_of
 from orchestrator.scenario.script import Script
 from orchestrator.settings import Settings
-from orchestrator.store.port import OutboxMessage, Store
-from orchestrator.timers import Timers
-from orchestrator.work import Work
+from orchestrator.store.port import OutboxMessage
 from schemas.codec import decode
 from schemas.events import Event, read_event
 from schemas.messages import Command, CommandKind, Presence, Result
@@ -43,7 +36,7 @@ from schemas.times import Micros
 __all__ = ["Engine"]
 
 _MAX_HANDLED: Final = 200_000
-_EPOCH: Final = 1
+_PRESENCE_EVERY: Final[Micros] = 30_000_000
 
 
 class Engine:
@@ -53,16 +46,15 @@ class Engine:
         self, settings: Settings, clock: Clock, script: Script, declared: dict[str, AgentSpec] | None
     ) -> None:
         self.clock = clock
-        self.memory = Memory()
         self.log = Log()
-        self.names = RunNames()
         self.watch: Callable[[SentCommand | Change], None] = lambda _: None
         """Is told of every command sent and every change of a status."""
-        self._settings = settings
         self._topology = Topology()
-        self._definitions = Definitions(cast(Store, self.memory))
-        self._timers = Timers()
+        self._desk = Desk(settings, self._topology, clock, self._committed)
+        self.memory = self._desk.memory
+        self.names = RunNames(self._desk.definitions)
         self.agents = Agents(clock, script, self, declared)
+        self._announced_at: Micros = 0
 
     # what can happen
 
@@ -70,9 +62,9 @@ class Engine:
         """A workflow document is applied."""
         self.handle(ApplyDefinition(definition))
 
-    def begin(self) -> None:
-        """The agents announce themselves."""
-        self.agents.announce_all()
+    def current(self, run_id: str) -> Definition:
+        """What new runs of this run's workflow take."""
+        return self._desk.definitions.current[self.memory.runs[run_id].head.workflow]
 
     def event(self, event: Event) -> None:
         """A business event arrives."""
@@ -122,60 +114,39 @@ class Engine:
         """Let everything happen up to `until` (since the beginning); False if it never comes to rest."""
         limit = self.clock.beginning + until
         for _ in range(_MAX_HANDLED):
-            events, timers = self.clock.next_at(), self._timers.next_at()
-            if events is not None and (timers is None or events <= timers):
-                if events > limit:
-                    break
+            events, timers = self.clock.next_at(), self._desk.next_at()
+            at = min((at for at in (events, timers) if at is not None), default=None)
+            if at is None or at > limit:
+                return True
+            self.clock.advance(at)
+            self._announce()
+            if at == events:
                 self.clock.happen()
-            elif timers is not None and timers <= limit:
-                self.clock.advance(timers)
-                self._wake(timers)
             else:
-                break
-        else:
-            return False
-        return True
+                self._desk.wake(at)
+        return False
 
-    def _wake(self, at: Micros) -> None:
-        for run_id in self._timers.due(at):
-            before = self.memory.runs[run_id]
-            self.handle(InputForRun(run_id, Wake()))
-            if (
-                self.memory.runs[run_id] is before
-            ):  # as the coordinator: what moved nothing must not come at once
-                self._timers.set(run_id, at + 1_000_000)
+    def _announce(self) -> None:
+        """The agents that are up announce themselves now and then."""
+        if self.clock.now() >= self._announced_at + _PRESENCE_EVERY:
+            self._announced_at = self.clock.now()
+            self.agents.announce_all()
 
-    # one item
+    # one thing
 
     def handle(self, content: Content) -> Any:
-        """Let `content` happen: decide, commit, send; returns what its sender is answered, or raises it."""
+        """Let `content` happen; returns what its sender is answered, or raises it."""
         self.log.handled += 1
-        work = Work(
-            self._settings,
-            self._topology,
-            self.clock,
-            _EPOCH,
-            self.memory.next_outbox_id,
-            self._definitions,
-            self.memory.load(content),
-        )
-        matched = NOTHING
-        if isinstance(content, EventReceived) and not self.memory.seen(content):
-            matched = match_event(content.event, self._definitions)
-        answer = handle(work, content, matched)
-        work.close()
-        before = {run_id: self.memory.runs.get(run_id) for run_id in work.batch.changed}
-        for run in work.batch.started:
+        return self._desk.handle(content)
+
+    def _committed(self, decided: Decided) -> None:
+        """What was decided is so: it is noted, and sent."""
+        for run in decided.batch.started:
             self.names.add(run.head)
-        self.memory.commit(work.batch)
-        for definition in work.applied:
-            self._definitions.make_current(definition)
-        for run_id, run in work.batch.changed.items():
-            self._timers.set(run_id, run.wake_at)
-            self._note_changes(before[run_id], run)
-        for message in work.batch.outbox:
+        for run_id, run in decided.batch.changed.items():
+            self._note_changes(decided.before[run_id], run)
+        for message in decided.batch.outbox:
             self._send(message)
-        return answer
 
     def _send(self, message: OutboxMessage) -> None:
         if message.exchange == self._topology.commands:

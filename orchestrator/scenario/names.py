@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from orchestrator.core.model import RunHead
+from orchestrator.definitions import Definitions
 from orchestrator.scenario.naming import CommandName
 from schemas.messages import Command, CommandKind
 
@@ -15,29 +16,40 @@ _VERBS: Final = {CommandKind.QUERY: "query", CommandKind.CANCEL: "cancel"}
 class RunNames:
     """A run is called by its workflow (`order`, the second `order~2`), a child by its step (`order/pay`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self._heads: dict[str, RunHead] = {}
         self._names: dict[str, str] = {}
-        self._workflows: dict[str, str] = {}
         self._ids: dict[str, str] = {}
 
     def add(self, head: RunHead) -> None:
         """A run has started."""
-        base, count = head.workflow, 1
+        base, count = self._base(head), 1
         name = base
         while name in self._ids:
             count += 1
             name = f"{base}~{count}"
+        self._heads[head.id] = head
         self._names[head.id] = name
         self._ids[name] = head.id
-        self._workflows[head.id] = head.workflow
+
+    def _base(self, head: RunHead) -> str:
+        if head.parent is None:
+            return head.workflow
+        above, step = self._heads[head.parent.run_id], head.parent.step
+        fans_out = self._definitions.of(above.version).steps[step].fans_out
+        index = f"[{head.parent.host_index}]" if fans_out else ""
+        return f"{self.of(above.id)}/{step}{index}"
 
     def of(self, run_id: str) -> str:
         """A run's name; of an unknown run its id."""
         return self._names.get(run_id, run_id)
 
     def all_of(self, run_id: str) -> tuple[str, ...]:
-        """Every name that a scenario may use for the run: its own first, then its workflow's."""
-        return self.of(run_id), self._workflows.get(run_id, "")
+        """Every name that a scenario may use for the run: its own first; of a child also its workflow's."""
+        head = self._heads.get(run_id)
+        above = () if head is None or head.parent is None else (head.workflow,)
+        return (self.of(run_id), *above)
 
     def id_of(self, name: str | None) -> str | None:
         """The run of this name; None stands for the first run."""

@@ -10,13 +10,13 @@ from orchestrator.core.inputs import (
     ApproveTask,
     CancelRun,
     Input,
+    MoveRun,
     PauseRun,
     ResolveTask,
     ResumeRun,
-    RetryFrom,
     RetryNow,
 )
-from orchestrator.intake import InputForRun, StartRun
+from orchestrator.intake import InputForRun, RetryRun, StartRun
 from orchestrator.scenario.agents import micros
 from orchestrator.scenario.clock import Clock
 from orchestrator.scenario.engine import Engine
@@ -81,7 +81,6 @@ class _Play:
             return self.played
         for definition in self.case.documents:
             self.engine.apply(definition)
-        self.engine.begin()
         self._plan()
         until = _HORIZON if self.scenario.until is None else micros(self.scenario.until)
         if not self.engine.play(until):
@@ -148,7 +147,18 @@ class _Play:
             self.played.mismatches += judge(self.engine, happening.expect, at=self.clock.elapsed)
         else:
             self.engine.note("move", happening.run or "", _title(happening))
-            self.engine.handle(InputForRun(self._run_id(happening.run), _input(happening)))
+            self._move(happening, self._run_id(happening.run))
+
+    def _move(self, happening: Happening, run_id: str) -> None:
+        """A person's move."""
+        who, why = happening.who, happening.why
+        if happening.do == "retry":
+            self.engine.handle(RetryRun(run_id, happening.step or "", who, why))
+        elif happening.do == "move":
+            to = self.engine.current(run_id)
+            self.engine.handle(InputForRun(run_id, MoveRun(to, who, why)))
+        else:
+            self.engine.handle(InputForRun(run_id, _input(happening)))
 
     def _start(self, start: Start, *, caught: bool = True) -> None:
         workflow = start.workflow or self.case.documents[0].name
@@ -239,7 +249,6 @@ def _input(given: Happening) -> Input:
         "pause": lambda: PauseRun(who, why),
         "resume": lambda: ResumeRun(who, why),
         "retry_now": lambda: RetryNow(who, why),
-        "retry": lambda: RetryFrom(step, who, why),
         "resolve": lambda: ResolveTask(step, given.decision or "", who, why, index, given.output),
         "approve": lambda: ApproveTask(step, approved=True, who=who, why=why, host_index=index),
         "reject": lambda: ApproveTask(step, approved=False, who=who, why=why, host_index=index),

@@ -1,0 +1,116 @@
+"""The coordinator's deciding part, alone: one thing after another is loaded, decided, committed to memory.
+
+Only this module here knows how the coordinator's parts fit together. The other one that does is
+`orchestrator.coordinator`, with the bus, the database and the real clock.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar, cast
+
+from orchestrator.core.inputs import Wake
+from orchestrator.core.model import Run
+from orchestrator.definitions import Definitions
+from orchestrator.handlers import handle
+from orchestrator.intake import Content, InputForRun, SignalArrived
+from orchestrator.live import LiveRuns
+from orchestrator.loading import Loader
+from orchestrator.reception import NOTHING
+from orchestrator.roster import Roster
+from orchestrator.scenario.clock import Clock
+from orchestrator.scenario.memory import Memory
+from orchestrator.settings import Settings
+from orchestrator.store.port import Store
+from orchestrator.work import Work
+from schemas.names import Topology
+from schemas.times import Micros
+
+__all__ = ["EPOCH", "Desk"]
+
+EPOCH: Final = 1
+T = TypeVar("T")
+
+
+class Desk:
+    """Decides. `committed` is told of every batch, with the runs as they were before."""
+
+    def __init__(
+        self, settings: Settings, topology: Topology, clock: Clock, committed: Callable[["Decided"], None]
+    ) -> None:
+        self.memory = Memory()
+        self._settings = settings
+        self._topology = topology
+        self._clock = clock
+        self._committed = committed
+        store = cast(Store, self.memory)
+        self.definitions = Definitions(store)
+        self._live = LiveRuns()
+        self._roster = Roster(int(settings.agent_live_for * 1_000_000))
+        self._loader = Loader(store, self.definitions, self._live.at_hand)
+
+    def handle(self, content: Content) -> Any:
+        """Let `content` happen; returns what its sender is answered, or raises it."""
+        loaded, matched, failed = _at_once(self._loader.load([content]))
+        if failed:
+            raise failed[0]
+        work = Work(
+            self._settings,
+            self._topology,
+            self._clock,
+            EPOCH,
+            self.memory.next_outbox_id,
+            self.definitions,
+            loaded.copy(self._roster.copy()),
+        )
+        answer = handle(work, content, matched.get(0, NOTHING))
+        work.close()
+        before = {run_id: self.memory.runs.get(run_id) for run_id in work.batch.changed}
+        self.memory.write(work.batch)
+        self._remember(work)
+        self._committed(Decided(work, before))
+        return answer
+
+    def _remember(self, work: Work) -> None:
+        """Take in what was committed, and let happen what follows from it."""
+        batch = work.batch
+        self._live.committed(batch.changed.values())
+        self._roster.committed(batch)
+        for definition in work.applied:
+            self.definitions.make_current(definition)
+        for signal in batch.signals:
+            self._later(SignalArrived(signal.id, signal.to, signal.given))
+        for look_up in work.look_ups:
+            self._later(look_up)
+
+    def _later(self, content: Content) -> None:
+        self._clock.after(0, lambda: self.handle(content))
+
+    # what is due
+
+    def next_at(self) -> Micros | None:
+        """When some run must be looked at."""
+        return self._live.timers.next_at()
+
+    def wake(self, at: Micros) -> None:
+        """It is that time. A wake-up that moves nothing does not come again at once."""
+        for run_id in self._live.timers.due(at):
+            before = self.memory.runs[run_id]
+            self.handle(InputForRun(run_id, Wake()))
+            if self.memory.runs[run_id] is before:
+                self._live.wake(run_id, at + 1_000_000)
+
+
+class Decided:
+    """A batch that was committed."""
+
+    def __init__(self, work: Work, before: dict[str, Run | None]) -> None:
+        self.batch = work.batch
+        self.before = before
+
+
+def _at_once(reading: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never waits."""
+    try:
+        reading.send(None)
+    except StopIteration as done:
+        return cast(T, done.value)
+    raise AssertionError("memory does not wait")
