@@ -17,7 +17,7 @@ from agents.sdk import Body, TimedOut
 from agents.threads import in_thread
 from agents.world import World
 from runtime.failpoint import failpoint
-from schemas.messages import Command, ErrorInfo, ResultStatus
+from schemas.messages import NOT_STOPPABLE, Command, ErrorInfo, ResultStatus
 
 __all__ = ["Cause", "Finish", "Job", "NoTelemetry", "Runner", "RunnerEvents", "Telemetry"]
 
@@ -204,7 +204,7 @@ class Runner:
 
     def _abandon(self, job: Job) -> None:
         """A job was told to stop and did not: nobody knows what it still does (rule 7)."""
-        error = error_info("not_stoppable", "it was told to stop but goes on; nobody knows its outcome")
+        error = error_info(NOT_STOPPABLE, "it was told to stop but goes on; nobody knows its outcome")
         self._end(
             job, Outcome(ResultStatus.UNKNOWN, None, error, job.started_at, None, job.context.log_tail())
         )

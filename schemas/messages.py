@@ -6,7 +6,7 @@ ignored, so that a newer peer can add one.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct, field
 
@@ -15,6 +15,7 @@ from schemas.times import MAX_DURATION
 from schemas.workflow import DEFAULT_PRIORITY, MAX_PRIORITY
 
 __all__ = [
+    "NOT_STOPPABLE",
     "ActionInfo",
     "Command",
     "CommandKind",
@@ -30,6 +31,10 @@ Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Time = Annotated[datetime, Meta(tz=True)]
 Seconds = Annotated[float, Meta(gt=0, le=MAX_DURATION / 1_000_000)]
 Count = Annotated[int, Meta(ge=0, le=2**31)]
+
+
+NOT_STOPPABLE: Final = "not_stoppable"
+"""Error code of an `unknown` whose action goes on although it was told to stop."""
 
 
 class CommandKind(StrEnum):

@@ -26,7 +26,7 @@ from orchestrator.core.sending import (
     retry_at,
 )
 from orchestrator.core.turn import Turn
-from schemas.messages import Command, ErrorInfo, Result, ResultStatus
+from schemas.messages import NOT_STOPPABLE, Command, ErrorInfo, Result, ResultStatus
 from schemas.names import Topology
 from schemas.times import Micros, from_datetime
 
@@ -177,11 +177,15 @@ def _on_never_seen(turn: Turn, step: StepDef, task: Task, result: Result) -> Non
 
 
 def _on_lost(turn: Turn, step: StepDef, task: Task, result: Result, error: ErrorInfo) -> None:
-    """Started, then lost: an idempotent action is tried again, else `on_unknown` decides (rule 7)."""
+    """Started, then lost: an idempotent action is tried again, else `on_unknown` decides (rule 7).
+
+    One that goes on although it was told to stop is not lost: an undo would race it.
+    """
     plan = plan_of(step, undo=task.undoing)
+    harmless = plan.idempotent and error.code != NOT_STOPPABLE
     in_pool = task.target.startswith(_POOL) and task.taken_at is None
     policy = "ask" if task.undoing else step.on_unknown
-    if plan.idempotent and may_retry(turn, step, task, retryable=True):
+    if harmless and may_retry(turn, step, task, retryable=True):
         _fail_attempt(turn, step, task, result, error, effect=True)
     elif task.status is StepStatus.IN_DOUBT and (task.lost or in_pool):
         _ignore(turn, result, "nobody knew before either")

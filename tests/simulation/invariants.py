@@ -318,7 +318,14 @@ def forward_and_undo_never_meet(sim: "Simulation", begun: Performance) -> str | 
 
 def _excused(sim: "Simulation", forward: Performance) -> bool:
     """Whether a person decided about it, or its host was made anew and cannot know any more."""
-    return forward.command_id in sim.observer.by_person or forward.agent in sim.rebuilt
+    decided = forward.command_id in sim.observer.by_person
+    return decided or forward.agent in sim.rebuilt or _done_twice_in_a_pool(sim, forward.command_id)
+
+
+def _done_twice_in_a_pool(sim: "Simulation", command_id: str) -> bool:
+    """Whether two agents of a pool ran one idempotent command, of which only the last is undone (rule 4)."""
+    agents = {one.agent for one in sim.ledger.of_command.get(command_id, ())}
+    return len(agents) > 1 and sim.observer.commands[command_id].idempotent
 
 
 # When everything has come to rest
@@ -386,7 +393,7 @@ def _disagrees(sim: "Simulation", run: Run, step: str, index: int, task: Task) -
     """What is wrong between a task and the hosts; nothing where a person had to guess."""
     key = (run.head.id, step, index)
     commands = [one.command_id for one in sim.ledger.of_run.get(run.head.id, ()) if one.task == key]
-    if any(name in sim.observer.by_person for name in commands):
+    if any(name in sim.observer.by_person or _done_twice_in_a_pool(sim, name) for name in commands):
         return None
     effects = sim.ledger.effects.get(key, {})
     there = [agent for agent, effect in effects.items() if effect.present]
