@@ -4,13 +4,16 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from orchestrator.api.views import agent_view
+from orchestrator.document import KnownAgent
 from orchestrator.store.port import AgentRecord
 from orchestrator.store.reader import SqliteReader
-from schemas.messages import Presence
-from tests.support.office import Office
+from schemas.codec import encode
+from schemas.messages import ActionInfo, Presence
+from tests.support.office import TOPOLOGY, Office
 from tests.support.waiting import eventually
 
 
@@ -69,6 +72,19 @@ async def test_agents_are_found_by_what_they_are(desk: Office, query: str, found
     await eventually(there, every=0.01)
     items = (await desk.http.get(f"/api/agents?{query}")).json()["items"]
     assert [item["name"] for item in items] == ["web-1"] * found
+
+
+async def test_what_agents_announce_is_what_a_document_is_checked_against(desk: Office) -> None:
+    """Actions come through announcement, database and API as `check_live` needs them."""
+    switch = ActionInfo("app.switch", args={"type": "object"}, undo={"required": ["to"]}, probe=True)
+    said = Presence(name="web-2", instance_id="i", version="1", at=datetime.now(UTC), actions=[switch])
+    await desk.send(TOPOLOGY.results, TOPOLOGY.presence_key("web-2"), encode(said))
+
+    async def look() -> Any:
+        return (await desk.http.get("/api/agents")).json()["items"] or None
+
+    [agent] = msgspec.convert(await eventually(look, every=0.01), list[KnownAgent])
+    assert (agent.name, agent.live, agent.actions) == ("web-2", True, [switch])
 
 
 @pytest.mark.parametrize(
