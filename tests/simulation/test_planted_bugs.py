@@ -1,0 +1,19 @@
+"""The simulation is worth its name only if it finds bugs: each planted one must be caught."""
+
+import pytest
+
+from tests.simulation.planted import BUGS
+from tests.simulation.simulation import simulate
+
+ENOUGH = 2_000
+"""Seeds within which a bug must be caught."""
+
+
+@pytest.mark.timeout(600)  # most are caught within seconds
+@pytest.mark.parametrize("name", sorted(BUGS))
+def test_a_planted_bug_is_caught(name: str) -> None:
+    """With the bug some seed breaks an invariant, and without it that seed breaks none."""
+    with BUGS[name]():
+        caught = next((seed for seed in range(1, ENOUGH + 1) if simulate(seed).violations), None)
+    assert caught is not None, f"{ENOUGH} seeds did not notice: {name}"
+    assert not simulate(caught).violations, f"seed {caught} fails also without the bug"
