@@ -6,10 +6,12 @@
         command = await loop.command()
         await loop.answer(command)
 
-`crash` and `start` are a new life on the same database and broker.
+`crash` and `start` are a new life on the same database and broker. `hosts` are the agents there are; each
+takes commands from its queue, and announces itself when the test says `announce`.
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,16 +25,17 @@ from orchestrator.document import read_workflow
 from orchestrator.intake import ApplyDefinition
 from orchestrator.metrics import Metrics
 from orchestrator.settings import Settings
-from orchestrator.store.port import HistoryEntry, InboxRecord
+from orchestrator.store.port import Batch, HistoryEntry, InboxRecord, RunFilter
 from orchestrator.store.reader import SqliteReader
 from orchestrator.store.sqlite import SqliteStore
 from orchestrator.topology import coordinator_declarations
 from orchestrator.world import SystemWorld
 from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.bus.port import Binding, Declarations, Delivery, Message, Queue
+from runtime.sqlite import StorageFailure
 from schemas.codec import decode, encode
 from schemas.events import new_event, write_event
-from schemas.messages import Command, ErrorInfo, Result, ResultStatus
+from schemas.messages import Command, ErrorInfo, Presence, Result, ResultStatus
 from schemas.names import Topology
 from schemas.times import Micros
 from tests.support.waiting import eventually, until
@@ -82,25 +85,35 @@ class Clock(SystemWorld):
 class Loop:
     """One database and one broker in memory, and the coordinator that lives on them now."""
 
-    def __init__(self, directory: Path, **changes: Any) -> None:
+    def __init__(self, directory: Path, hosts: tuple[str, ...] = ("h1",), **changes: Any) -> None:
         self.settings = msgspec.structs.replace(Settings(), **changes)
         self.broker = MemoryBroker()
         self.world = Clock()
         self.commands: list[Command] = []
         self.lifecycle: list[tuple[str, Any]] = []
         self.dead: list[Delivery] = []
+        self.hosts = hosts
+        self.taker: dict[str, str] = {}
+        """Which host has a command, by its id."""
+        self.reply: Callable[[Command], str | None] = lambda _: None
+        """What the agents say of each command at once; None: nothing by themselves."""
         self._path = directory / "baton.db"
         self._taken = 0
+        self._jobs: set[asyncio.Task[None]] = set()
         declared = coordinator_declarations(TOPOLOGY, "0")
         self.bus = MemoryBus(self.broker, declared)
-        own, watch = TOPOLOGY.agent_queue("h1"), "watch"
+        watch = "watch"
+        owns = {host: TOPOLOGY.agent_queue(host) for host in hosts}
         self.agent = MemoryBus(
             self.broker,
             Declarations(
                 exchanges=declared.exchanges,
-                queues=(Queue(own, TOPOLOGY.work_arguments()), Queue(watch, {})),
+                queues=(*(Queue(own, TOPOLOGY.work_arguments()) for own in owns.values()), Queue(watch, {})),
                 bindings=(
-                    Binding(own, TOPOLOGY.commands, TOPOLOGY.agent_key("h1")),
+                    *(
+                        Binding(own, TOPOLOGY.commands, TOPOLOGY.agent_key(host))
+                        for host, own in owns.items()
+                    ),
                     Binding(watch, TOPOLOGY.lifecycle, "#"),
                 ),
             ),
@@ -108,7 +121,8 @@ class Loop:
 
     async def __aenter__(self) -> Self:
         await self.agent.start()
-        await self.agent.subscribe(TOPOLOGY.agent_queue("h1"), self._take, prefetch=1_000)
+        for host in self.hosts:
+            await self.agent.subscribe(TOPOLOGY.agent_queue(host), self._take, prefetch=1_000)
         await self.agent.subscribe("watch", self._watch, prefetch=1_000)
         await self.start()
         return self
@@ -130,6 +144,20 @@ class Loop:
         await self.coordinator.start()
         self.running = asyncio.create_task(self.coordinator.run())
 
+    def break_commit(self, number: int, *, written: bool) -> None:
+        """Let this life end at a commit, counted from 1 on: before it, or just after it was `written`."""
+        commit, left = self.store.commit, number
+
+        async def broken(batch: Batch) -> None:
+            nonlocal left
+            left -= 1
+            if left or written:
+                await commit(batch)
+            if not left:
+                raise StorageFailure("the power is gone", hint="start again")
+
+        self.store.commit = broken  # type: ignore[method-assign]
+
     async def crash(self) -> None:
         """The end of this life, wherever it is; what was not acknowledged goes back to its queue."""
         self.running.cancel()
@@ -143,6 +171,10 @@ class Loop:
         command = decode(delivery.body, Command)
         if all(command.id != known.id for known in self.commands):  # as a journal would
             self.commands.append(command)
+            self.taker[command.id] = delivery.routing_key.removeprefix(TOPOLOGY.agent_key(""))
+        status = self.reply(command)
+        if status is not None:
+            self._soon(self.answer(command, status))
         self._done(delivery)
 
     def _watch(self, delivery: Delivery) -> None:
@@ -150,7 +182,12 @@ class Loop:
         self._done(delivery)
 
     def _done(self, delivery: Delivery) -> None:
-        asyncio.get_running_loop().create_task(self.agent.ack([delivery]))
+        self._soon(self.agent.ack([delivery]))
+
+    def _soon(self, job: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(job)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
 
     # what comes in
 
@@ -168,8 +205,9 @@ class Loop:
         await self.send(TOPOLOGY.events, kind, write_event(event))
 
     async def answer(self, asked: Command, status: str = "succeeded", **more: Any) -> None:
-        """Say as agent h1, or as whom `more` says, what became of a command."""
+        """Say as the agent that has it, or as whom `more` says, what became of a command."""
         now = datetime.now(UTC)
+        host = self.taker.get(asked.id, "h1")
         result = Result(
             command_id=asked.id,
             run_id=asked.run_id,
@@ -177,14 +215,24 @@ class Loop:
             host_index=asked.host_index,
             attempt=asked.attempt,
             epoch=asked.epoch,
-            agent="h1",
-            instance_id="i",
+            agent=host,
+            instance_id=f"i-{host}",
             status=ResultStatus(status),
             started_at=now,
             finished_at=now,
         )
         body = encode(msgspec.structs.replace(result, **more))
-        await self.send(TOPOLOGY.results, TOPOLOGY.result_key("0", "h1"), body, "application/json")
+        await self.send(TOPOLOGY.results, TOPOLOGY.result_key("0", host), body, "application/json")
+
+    async def announce(self, host: str, labels: dict[str, str], **more: Any) -> None:
+        """Let an agent announce itself, and wait until the coordinator has taken that in."""
+        presence = Presence(host, f"i-{host}", "0", datetime.now(UTC), labels=labels, **more)
+        await self.send(TOPOLOGY.results, TOPOLOGY.presence_key(host), encode(presence), "application/json")
+        await until(lambda: self._knows(presence), what=f"{host} to be known")
+
+    def _knows(self, presence: Presence) -> bool:
+        host = self.coordinator._roster.registry.hosts.get(presence.name)
+        return host is not None and (host.labels, host.stopping) == (presence.labels, presence.stopping)
 
     # what comes of it
 
@@ -208,6 +256,11 @@ class Loop:
             return run if run.status == wanted else None
 
         return await eventually(look, what=f"run {run_id} to be {wanted}", every=0.005)
+
+    async def runs(self, **which: Any) -> list[Run]:
+        """The runs that there are, oldest first."""
+        page = await self.reader.runs(RunFilter(**which), limit=1_000)
+        return [await self.run(summary.id) for summary in reversed(page.items)]
 
     async def history(self, run_id: str) -> list[HistoryEntry]:
         """A run's facts."""
