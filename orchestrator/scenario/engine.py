@@ -26,7 +26,7 @@ from orchestrator.scenario.names import RunNames, name_of
 from orchestrator.scenario.script import Script
 from orchestrator.settings import Settings
 from orchestrator.store.port import OutboxMessage
-from schemas.codec import decode
+from schemas.codec import decode, encode
 from schemas.events import Event, read_event
 from schemas.messages import Command, CommandKind, Presence, Result
 from schemas.names import Topology
@@ -84,7 +84,7 @@ class Engine:
         self.log.handled += 1
         self.log.answer(result.command_id, final=result.status.is_final)
         place = len(self.log.entries)
-        self.handle(ResultArrived(result, 0))
+        self.handle(ResultArrived(result, len(encode(result))))
         now = self.memory.runs.get(result.run_id)
         if now is None or now.ignored > ignored:
             text += " (ignored)"
