@@ -35,6 +35,9 @@ __all__ = ["MAX_IGNORED", "on_expired", "on_result", "on_returned"]
 MAX_IGNORED: Final = 100
 """How many ignored results one run's history records; a flood beyond that only counts in the metrics."""
 
+PROBED: Final = "no_effect"
+"""The error code with which an agent says that the action's probe found no effect of a lost attempt."""
+
 _LOST = ErrorInfo(code="outcome_unknown", message="the agent lost the action after it had started")
 _REBUILT = ErrorInfo(code="agent_rebuilt", message="the agent was made anew and remembers nothing of it")
 
@@ -155,7 +158,8 @@ def _on_failure(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
 def _on_never_seen(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
     """Proof that it never started, if whoever says so could know; of a pool all must say it (rule 7)."""
     error = result.error or ErrorInfo(code="never_seen", message="the agent never saw the command")
-    if task.taken_at is not None or (task.instance and result.instance_id != task.instance):
+    rebuilt = task.instance and result.instance_id != task.instance
+    if (task.taken_at is not None or rebuilt) and error.code != PROBED:
         _on_lost(turn, step, task, result, _REBUILT)  # it is not who had the command, or was sent it
         return
     pool = task.target.removeprefix(_POOL) if task.target.startswith(_POOL) else ""

@@ -142,6 +142,7 @@ def _anew(task: Task) -> Task:
         effect_agent=task.effect_agent,
         target=task.target,
         child=task.child,
+        event=task.event,
         effect=task.effect,
         output=task.output if task.effect else None,
         part=task.part,
@@ -198,7 +199,7 @@ def _attempt_succeeded(task: Task, fact: AttemptSucceeded) -> Task:
 
 
 def _in_doubt(task: Task, fact: TaskInDoubt) -> Task:
-    return replace(task, status=StepStatus.IN_DOUBT, due=None, lost=task.lost or fact.lost)
+    return replace(task, status=StepStatus.IN_DOUBT, due=fact.due, lost=task.lost or fact.lost)
 
 
 def _query_sent(task: Task, fact: QuerySent) -> Task:
@@ -228,7 +229,8 @@ def _done(task: Task, fact: TaskDone) -> Task:
     if fact.undo:
         return _settled(task, StepStatus.COMPENSATED, fact.at)
     started = task.started_at or fact.at
-    task = replace(task, output=fact.output, effect=True, error=None, started_at=started)
+    event = fact.event or task.event
+    task = replace(task, output=fact.output, effect=True, error=None, started_at=started, event=event)
     return _settled(task, StepStatus.SUCCEEDED, fact.at)
 
 

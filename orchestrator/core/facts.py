@@ -162,13 +162,17 @@ class AttemptFailed(_Fact, frozen=True, tag="attempt_failed"):
 
 
 class TaskInDoubt(_Fact, frozen=True, tag="task_in_doubt"):
-    """Nobody knows what became of the outstanding command (rule 7). `lost`: its agent said so."""
+    """Nobody knows what became of the outstanding command (rule 7). `lost`: its agent said so.
+
+    `due`: when agents are asked, if not at once.
+    """
 
     step: str
     host_index: int
     command_id: str
     why: str
     lost: bool = False
+    due: Micros | None = None
 
 
 class QuerySent(_Fact, frozen=True, tag="query_sent"):
@@ -202,7 +206,10 @@ class TaskWaiting(_Fact, frozen=True, tag="task_waiting"):
 
 
 class TaskDone(_Fact, frozen=True, tag="task_done"):
-    """A task without an agent did what it is for, or was undone. `who` and `why`: of a person."""
+    """A task without an agent did what it is for, or was undone. `who` and `why`: of a person.
+
+    `event`: the source and id of the event that it took, if it waited for one.
+    """
 
     step: str
     host_index: int
@@ -210,6 +217,7 @@ class TaskDone(_Fact, frozen=True, tag="task_done"):
     undo: bool = False
     who: str = ""
     why: str = ""
+    event: tuple[str, str] | None = None
 
 
 class EventEmitted(_Fact, frozen=True, tag="event_emitted"):

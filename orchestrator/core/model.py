@@ -159,10 +159,11 @@ class Task(Struct, frozen=True, omit_defaults=True):
     was sent. `granted` counts the attempts used up before a person asked for more. `effect` once true stays
     true until a person says otherwise (rule 4).
 
-    `part`: it is one of a step that fans out; `host`, `labels` and `batch` then belong to one over hosts,
-    `item` to a `foreach`. `queries` counts how often agents were asked about a command in doubt, `denied` are
-    the members of a pool that never saw it, `lost`: its agent does not know either. `parked`: it failed, and
-    a person decides. `tolerated`: it failed, and the run goes on all the same.
+    `event` is the source and id of the event that it took. `part`: it is one of a step that fans out; then
+    `host`, `labels` and `batch` belong to one over hosts, `item` to a `foreach`. `queries` counts how often
+    agents were asked about a command in doubt, `denied` are the members of a pool that never saw it, `lost`:
+    its agent does not know either. `parked`: it failed, and a person decides. `tolerated`: it failed, and the
+    run goes on all the same.
     """
 
     status: StepStatus = StepStatus.PENDING
@@ -177,6 +178,7 @@ class Task(Struct, frozen=True, omit_defaults=True):
     effect_agent: str = ""
     instance: str = ""
     child: str = ""
+    event: tuple[str, str] | None = None
     part: bool = False
     host: str = ""
     labels: dict[str, str] = {}

@@ -125,7 +125,8 @@ def ask_agents(turn: Turn, step: StepDef, index: int) -> None:
     task = turn.task(step, index)
     agent = _agent_of(task.target)
     agents = [agent] if agent else turn.env.registry.members(task.target.removeprefix("pool."))
-    wait = min(turn.env.query_every << min(task.queries, 10), _MAX_QUERY_WAIT)
+    patience = _MAX_QUERY_WAIT if task.lost else turn.env.query_every << min(task.queries, 10)
+    wait = min(patience, _MAX_QUERY_WAIT)
     turn.record(
         QuerySent(
             at=turn.env.now,
@@ -204,7 +205,10 @@ def fail_unsent(turn: Turn, step: StepDef, index: int, error: ErrorInfo, *, undo
 
 
 def doubt(turn: Turn, step: StepDef, index: int, why: str, *, lost: bool = False) -> None:
-    """Nobody knows what became of the outstanding command; unless its agent said so, it is asked (rule 7)."""
+    """Nobody knows what became of the outstanding command: its agent is asked (rule 7).
+
+    One that said itself that it does not know is asked later: it, or its action's probe, may have found out.
+    """
     task = turn.task(step, index)
     turn.record(
         TaskInDoubt(
@@ -214,6 +218,7 @@ def doubt(turn: Turn, step: StepDef, index: int, why: str, *, lost: bool = False
             command_id=task.command_id,
             why=why,
             lost=lost,
+            due=turn.env.now + _MAX_QUERY_WAIT if lost else None,
         )
     )
     if not lost:

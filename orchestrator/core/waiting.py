@@ -147,7 +147,8 @@ def on_event(turn: Turn, given: EventArrived) -> None:
             continue
         if _is_meant(turn, step, task, given.event):
             keys = ("id", "source", "type", "time", "subject", "data")
-            _succeed(turn, step, index, {key: given.event.get(key) for key in keys})
+            output = {key: given.event.get(key) for key in keys}
+            _succeed(turn, step, index, output, event=_name_of(given.event))
 
 
 def _is_meant(turn: Turn, step: StepDef, task: Task, event: dict[str, Any]) -> bool:
@@ -161,13 +162,16 @@ def _is_meant(turn: Turn, step: StepDef, task: Task, event: dict[str, Any]) -> b
 
 
 def _was_used(turn: Turn, event: dict[str, Any]) -> bool:
-    """Whether the run has had this event for another wait."""
-    known = (event.get("source"), event.get("id"))
-    return any(
-        (task.output.get("source"), task.output.get("id")) == known
-        for step, _, task in turn.tasks()
-        if step.wait is not None and isinstance(task.output, dict)
-    )
+    """Whether the run was started by this event, or has had it for another wait."""
+    name, first = _name_of(event), turn.run.head.event
+    if first is not None and _name_of(first) == name:
+        return True
+    return any(task.event == name for tasks in turn.run.steps.values() for task in tasks)
+
+
+def _name_of(event: dict[str, Any]) -> tuple[str, str]:
+    """What an event is known by."""
+    return event.get("source", ""), event.get("id", "")
 
 
 def on_approval(turn: Turn, given: ApproveTask) -> None:
@@ -368,15 +372,15 @@ def tell_parent(turn: Turn, run: Run) -> None:
 # What comes of an attempt
 
 
-def _succeed(turn: Turn, step: StepDef, index: int, output: Any, *, who: str = "", why: str = "") -> None:
-    """The task did what it is for; its `output` template sees what came of it."""
+def _succeed(turn: Turn, step: StepDef, index: int, output: Any, **by: Any) -> None:
+    """The task did what it is for, `by` whom and what; its `output` template sees what came of it."""
     if step.output is not None:
         try:
             output = step.output.render(with_raw_output(turn.run, step, turn.task(step, index), output))
         except ExpressionError as error:
             _fail(turn, step, index, no_retry(error), effect=True)
             return
-    turn.record(TaskDone(at=turn.env.now, step=step.id, host_index=index, output=output, who=who, why=why))
+    turn.record(TaskDone(at=turn.env.now, step=step.id, host_index=index, output=output, **by))
 
 
 def _fail(turn: Turn, step: StepDef, index: int, error: ErrorInfo, *, effect: bool = False) -> None:

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.core.inputs import CommandExpired, ResolveTask
 from orchestrator.core.model import RunStatus, StepStatus
 from orchestrator.core.registry import Host
-from schemas.messages import CommandKind
+from schemas.messages import CommandKind, ErrorInfo
 from tests.support.machine import Saga, step
 
 QUERY, UNDO = CommandKind.QUERY, CommandKind.COMPENSATE
@@ -93,13 +93,16 @@ def test_rule_7_started_then_lost_follows_the_documents_policy(policy: str) -> N
         assert saga.undone == ["b"]
 
 
-def test_rule_7_an_agent_that_does_not_know_is_not_asked_again() -> None:
-    """It would only say the same; a person decides, or it changes its mind by itself."""
+def test_rule_7_an_agent_that_does_not_know_is_asked_again_later() -> None:
+    """Its action's probe may find out; meanwhile a person may decide."""
     saga = in_doubt()
     saga.say(saga.last("b"), "unknown")
+    assert saga.status is RunStatus.ATTENTION
     asked = len(saga.sent(QUERY))
-    saga.wait(10_000)
+    saga.wait(599)
     assert len(saga.sent(QUERY)) == asked
+    saga.wait(1)
+    assert len(saga.sent(QUERY)) == asked + 1
     saga.succeed("b")
     assert saga.status is RunStatus.SUCCEEDED
 
@@ -128,6 +131,15 @@ def test_rule_7_never_seen_from_an_agent_that_had_begun_is_a_loss() -> None:
     saga.wait(LONG)
     saga.say(saga.last("b"), "never_seen", started=False)
     assert saga.status is RunStatus.ATTENTION
+
+
+def test_rule_7_a_probe_that_found_no_effect_is_proof_also_of_what_had_begun() -> None:
+    """`never_seen` with the code `no_effect`: another attempt may follow."""
+    saga = Saga(step("b", retry={"attempts": 2}))
+    saga.say(saga.last("b"), "started")
+    saga.say(saga.last("b"), "never_seen", started=False, error=ErrorInfo(code="no_effect"))
+    saga.wait(5)
+    assert saga.last("b").attempt == 2
 
 
 def test_rule_7_of_a_pool_every_member_is_asked_and_all_must_deny() -> None:
