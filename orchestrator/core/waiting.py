@@ -340,7 +340,7 @@ def stop_waiting(turn: Turn, step: StepDef, index: int, task: Task) -> bool:
 def release_children(turn: Turn) -> None:
     """The run has ended, and so have its children for good."""
     for _, _, task in turn.tasks():
-        if task.child and task.status is not StepStatus.COMPENSATED:
+        if task.child and task.effect and task.status is not StepStatus.COMPENSATED:
             turn.signal(task.child, ReleaseRun())
 
 
