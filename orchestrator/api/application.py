@@ -10,7 +10,15 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
-from orchestrator.api import routes_dead, routes_events, routes_runs, routes_system, routes_workflows
+from orchestrator.api import (
+    routes_bulk,
+    routes_dead,
+    routes_events,
+    routes_runs,
+    routes_steer,
+    routes_system,
+    routes_workflows,
+)
 from orchestrator.api.errors import error_response
 from orchestrator.api.guard import Guard
 from orchestrator.api.parts import Parts
@@ -34,6 +42,8 @@ def create_api(parts: Parts) -> ASGIApp:
             *routes_events.HANDLERS,
             *routes_workflows.HANDLERS,
             *routes_runs.HANDLERS,
+            *routes_steer.HANDLERS,
+            *routes_bulk.HANDLERS,
             *routes_dead.HANDLERS,
             *routes_system.HANDLERS,
         ],
