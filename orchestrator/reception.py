@@ -8,14 +8,25 @@ from msgspec import Struct
 from orchestrator.core.inputs import EventArrived
 from orchestrator.core.model import Run
 from orchestrator.definitions import Definitions
+from orchestrator.due import ScheduleDue
 from orchestrator.intake import LookForEvent
 from orchestrator.outcomes import Outcome, inbox_record
+from orchestrator.pacing import trigger_of
 from orchestrator.store.port import InboxRecord, Place, WaitingTask
-from orchestrator.triggers import Refused, Wanted, wanted_runs
+from orchestrator.triggers import Refused, Wanted, wanted_by, wanted_runs
+from orchestrator.wanted import take_wanted
 from orchestrator.work import Work
 from schemas.events import Event, event_scope
 
-__all__ = ["KEPT_AT_ONCE", "NOTHING", "Matched", "match_event", "offer_kept", "receive_event"]
+__all__ = [
+    "KEPT_AT_ONCE",
+    "NOTHING",
+    "Matched",
+    "match_event",
+    "match_schedule",
+    "offer_kept",
+    "receive_event",
+]
 
 KEPT_AT_ONCE: Final = 1_000
 """How many kept events a waiting task is offered at once."""
@@ -38,12 +49,21 @@ def match_event(event: Event, definitions: Definitions) -> Matched:
     return Matched(wants, definitions.awaits.places(event.type, scope))
 
 
+def match_schedule(due: ScheduleDue, definitions: Definitions) -> Matched:
+    """What a schedule's event asks for by its trigger, if that is still there."""
+    definition, number = definitions.current.get(due.schedule.workflow), due.schedule.number
+    if definition is None or trigger_of(definition, number) is None:
+        return NOTHING
+    want = wanted_by(definition, number, event_scope(due.event))
+    return NOTHING if want is None else Matched([want])
+
+
 def receive_event(work: Work, event: Event, matched: Matched, traceparent: str) -> InboxRecord:
     """Take in an event once, whatever comes of it; rule 1 and the inbox decide (`docs/rules.md`)."""
     seen = work.events.get((event.source, event.id))
     if seen is not None:
         return seen
-    outcomes = [_start(work, event, want, traceparent) for want in matched.wants]
+    outcomes = [take_wanted(work, event, want, traceparent) for want in matched.wants]
     if matched.places:
         outcomes.append(_deliver(work, event_scope(event), matched.places))
     record = inbox_record(event, outcomes, work.now)
@@ -63,16 +83,6 @@ def offer_kept(work: Work, asked: LookForEvent) -> None:
     run = work.runs.get(one.run_id)
     if len(kept) == KEPT_AT_ONCE and run is not None and _waits(run, one):
         work.look_ups.append(LookForEvent(one, after=kept[-1].num))
-
-
-def _start(work: Work, event: Event, want: Wanted | Refused, traceparent: str) -> Outcome:
-    if isinstance(want, Refused):
-        return Outcome("rejected", reason=f"{want.workflow}: {want.reason}")
-    name = want.definition.name
-    live = work.live_run(name, want.key)
-    if live is not None:
-        return Outcome("duplicate", [live], f"{name}: key '{want.key}' belongs to the live run {live}")
-    return Outcome("started", [work.start_run(want.definition, want.key, want.input, event, traceparent)])
 
 
 def _deliver(work: Work, scope: dict[str, Any], places: list[Place]) -> Outcome:
@@ -99,7 +109,7 @@ def _deliver(work: Work, scope: dict[str, Any], places: list[Place]) -> Outcome:
 def _give(work: Work, tasks: list[WaitingTask], scope: Mapping[str, Any]) -> bool:
     """Offer an event to tasks of one run; whether one of them took it."""
     run = work.runs.get(tasks[0].run_id)
-    if run is None or _started_by(run, scope):
+    if run is None:
         return False
     waiting = [(one.step, one.host_index) for one in tasks if _waits(run, one)]
     return bool(waiting) and work.apply(run.head.id, EventArrived(dict(scope), waiting))
@@ -110,9 +120,3 @@ def _waits(run: Run, one: WaitingTask) -> bool:
     tasks = run.steps.get(one.step, ())
     wait = tasks[one.host_index].wait if one.host_index < len(tasks) and run.ended is None else None
     return wait is not None and (wait.topic, wait.value) == one.place
-
-
-def _started_by(run: Run, scope: Mapping[str, Any]) -> bool:
-    """Whether this is the very event that started the run: that is not one that it may wait for."""
-    event = run.head.event
-    return event is not None and all(event.get(name) == scope.get(name) for name in ("source", "id"))

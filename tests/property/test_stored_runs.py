@@ -42,7 +42,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     elif get_origin(kind) is list:
         found = st.lists(values(options[0]), max_size=3)
     elif get_origin(kind) is tuple:
-        found = st.lists(values(options[0]), max_size=3).map(tuple)
+        some = st.lists(values(options[0]), max_size=3).map(tuple)
+        found = some if ... in options else st.tuples(*map(values, options))
     elif get_origin(kind) is dict:
         found = st.dictionaries(TEXT, values(options[1]), max_size=3)
     elif issubclass(kind, Enum):
