@@ -259,7 +259,8 @@ class Agents:
             return
         entry.queries += 1
         answer = _answer(entry)
-        if answer == "finished" and entry.result is None:
+        if answer == "finished" and (entry.result is None or entry.lost):
+            entry.result, entry.lost = None, False
             self._end(entry, ResultStatus.SUCCEEDED)
         elif answer == "finished" and entry.result is not None:
             self._send(entry.result, replace(entry.outcome, late=None))

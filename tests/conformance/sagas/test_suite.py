@@ -1,5 +1,6 @@
 """The published suite, played by what `baton test` plays it with; and proof that its expectations bite."""
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -40,6 +41,12 @@ def test_the_suite_is_as_large_as_it_says() -> None:
 
 
 RULES = set(range(1, 13))
+
+
+def test_the_readme_names_every_file() -> None:
+    """No scenario stands outside the rules and the parts of the language that the page speaks of."""
+    named = set(re.findall(r"`([a-z-]+)`", (HERE / "README.md").read_text(encoding="utf-8")))
+    assert {Path(case.file).stem for case in CASES} <= named
 
 
 def wrong(expected: Expected) -> Iterator[tuple[str, Expected]]:
