@@ -11,6 +11,8 @@ from msgspec.structs import replace
 
 from orchestrator.core.model import RunStatus
 from orchestrator.scenario.judging import judge
+from orchestrator.scenario.log import SentCommand
+from orchestrator.scenario.naming import parse_command
 from orchestrator.scenario.playing import play
 from orchestrator.scenario.reading import Case
 from orchestrator.scenario.report import failure_text, plain
@@ -49,9 +51,9 @@ def test_the_readme_names_every_file() -> None:
     assert {Path(case.file).stem for case in CASES} <= named
 
 
-def wrong(expected: Expected) -> Iterator[tuple[str, Expected]]:
-    """Expectations that must fail where `expected` holds."""
-    for what, commands in wrong_commands(expected.commands):
+def wrong(expected: Expected, sent: list[SentCommand]) -> Iterator[tuple[str, Expected]]:
+    """Expectations that must fail where `expected` holds; `sent`: what was sent."""
+    for what, commands in wrong_commands(expected.commands, sent):
         yield what, replace(expected, commands=commands)
     for status in RunStatus:
         if expected.status not in (None, status):
@@ -67,7 +69,7 @@ def wrong(expected: Expected) -> Iterator[tuple[str, Expected]]:
         yield "no runs", replace(expected, runs={})
 
 
-def wrong_commands(commands: list[Any] | None) -> Iterator[tuple[str, list[Any]]]:
+def wrong_commands(commands: list[Any] | None, sent: list[SentCommand]) -> Iterator[tuple[str, list[Any]]]:
     """Commands that must not pass for `commands`: too many, too few, or in another order."""
     if commands is None:
         return
@@ -81,7 +83,8 @@ def wrong_commands(commands: list[Any] | None) -> Iterator[tuple[str, list[Any]]
             continue
         before, after = commands[:place], commands[place + 2 :]
         yield f"{one} and {other} swapped", [*before, other, one, *after]
-        if " in " not in one and not other.startswith(("cancel", "query")):  # these do not wait for answers
+        first, second = (next(c for c in sent if c.fits(parse_command(text))) for text in (one, other))
+        if first.answered is not None and first.answered <= second.number:
             yield f"{one} and {other} side by side", [*before, [one, other], *after]
 
 
@@ -94,7 +97,7 @@ def test_no_wrong_expectation_passes(file: str) -> None:
         if case.file != file:
             continue
         played = play(case)
-        for what, expected in wrong(case.scenario.expect):
+        for what, expected in wrong(case.scenario.expect, played.engine.log.commands):
             tried += 1
             if not judge(played.engine, expected):
                 passed.append((case.name, what))
