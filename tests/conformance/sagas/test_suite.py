@@ -1,5 +1,6 @@
 """The published suite, played by what `baton test` plays it with; and proof that its expectations bite."""
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -7,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from msgspec.structs import replace
 
+import schemas
 from orchestrator.core.model import RunStatus
+from orchestrator.document.nodes import parse
 from orchestrator.scenario.judging import judge
 from orchestrator.scenario.log import SentCommand
 from orchestrator.scenario.naming import parse_command
@@ -49,6 +53,16 @@ def test_the_readme_names_every_file() -> None:
     """No scenario stands outside the rules and the parts of the language that the page speaks of."""
     named = set(re.findall(r"`([a-z-]+)`", (HERE / "README.md").read_text(encoding="utf-8")))
     assert {Path(case.file).stem for case in CASES} <= named
+
+
+def test_every_file_fits_the_published_schema() -> None:
+    """What editors and other engines read: `schemas/json/scenario.schema.json`."""
+    schema = json.loads((Path(schemas.__file__).parent / "json" / "scenario.schema.json").read_text())
+    validator = Draft202012Validator(schema)
+    for path in find_files([HERE]):
+        root, _ = parse(path.read_text(encoding="utf-8"), str(path))
+        assert root is not None
+        assert [error.message for error in validator.iter_errors(root.data)] == [], path.name
 
 
 def wrong(expected: Expected, sent: list[SentCommand]) -> Iterator[tuple[str, Expected]]:
