@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from examples.release_web.stage import HERE, DemoFailed, Stage, until
-from orchestrator.cli.timeline import FINAL, timeline
+from orchestrator.cli.timeline import FINAL, entries, timeline
 from orchestrator.local.broker import PrivateBroker
 from schemas.errors import BatonError
 
 EVENT = "com.example.release.published"
-HALFWAY = "switch_1"
 BEGAN = time.monotonic()
 
 
@@ -72,18 +71,18 @@ async def _broker() -> AsyncIterator[str]:
 
 async def play(stage: Stage) -> None:
     """The three acts."""
-    say("starting the coordinator, and agents web-1, web-2, web-3")
+    say("starting the coordinator, and agents web-1, web-2, web-3, each with the label role=web")
     await stage.start_coordinator()
     await stage.start_agents()
     await stage.apply((HERE / "release.yaml").read_text())
 
     say()
-    say("(1) v1 is published: every host downloads, checks, unpacks, switches, restarts, and is checked")
+    say("(1) v1 is published: every host fetches and unpacks it; then one after the other restarts with it")
     run = await release(stage, "v1")
     await verify(stage, run, status="succeeded", version="v1")
 
     say()
-    say("(2) v2 is published, and the coordinator is killed half-way")
+    say("(2) v2 is published, and the coordinator is killed once the first host has switched")
     run = await release(stage, "v2", kill_halfway=True)
     await verify(stage, run, status="succeeded", version="v2")
 
@@ -108,12 +107,12 @@ async def release(
         return items[0]["id"] if items else None
 
     run_id = await until("starting the run", started)
-    shown: dict[str, str] = {}
+    shown: set[tuple[str, str, str]] = set()
 
     async def ended() -> dict[str, Any] | None:
         run: dict[str, Any] = await stage.get(f"/api/runs/{run_id}")
         progress(run, shown)
-        if kill_halfway and run["steps"][HALFWAY]["status"] == "succeeded":
+        if kill_halfway and any(host["status"] == "succeeded" for host in run["steps"]["switch"]["hosts"]):
             return run
         if run["status"] == "attention":
             raise DemoFailed(f"the run needs a person, which nothing here should:\n{timeline(run)}")
@@ -127,18 +126,23 @@ async def release(
     return await until("the run", ended)
 
 
-def progress(run: dict[str, Any], shown: dict[str, str]) -> None:
-    """Say what has changed since the last look."""
-    for step, state in run["steps"].items():
-        status = state["status"]
-        if status != "pending" and shown.get(step) != status:
-            shown[step] = status
-            say(f"    {step:<10} {status}")
+def progress(run: dict[str, Any], shown: set[tuple[str, str, str]]) -> None:
+    """Say what has changed since the last look: hosts that became the same share a line."""
+    news: dict[tuple[str, str], list[str]] = {}
+    for entry in entries(run):
+        step, host, status, *_ = entry.cells
+        if status not in ("pending", "cancelled") and (step, host, status) not in shown:
+            shown.add((step, host, status))
+            news.setdefault((step, status), []).append(host)
+    for (step, status), hosts in news.items():
+        say(f"    {step:<12} {status:<13} {' '.join(hosts)}".rstrip())
 
 
 async def verify(stage: Stage, run: dict[str, Any], *, status: str, version: str) -> None:
     """Show the timeline, ask the applications what they serve, and hold both against what was promised."""
+    say()
     say(timeline(run))
+    say()
     serving = await stage.serving()
     say("asked over HTTP: " + ", ".join(f"{host} serves {found}" for host, found in serving.items()))
     if run["status"] != status:

@@ -132,7 +132,7 @@ class Stage:
         for host in HOSTS:
             root = self.directory / host
             root.mkdir()
-            flags = ("--name", host, "--state-dir", str(root / "agent"))
+            flags = ("--name", host, "--label", "role=web", "--state-dir", str(root / "agent"))
             module = str(HERE / "host_actions.py")
             env = {"APP_ROOT": str(root), "APP_PORT": str(self.ports[host])}
             self.start(host, "agents", *flags, "--module", module, **env)
