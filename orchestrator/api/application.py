@@ -11,6 +11,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
 from orchestrator.api import (
+    routes_approvals,
     routes_bulk,
     routes_dead,
     routes_events,
@@ -44,6 +45,7 @@ def create_api(parts: Parts) -> ASGIApp:
             *routes_runs.HANDLERS,
             *routes_steer.HANDLERS,
             *routes_bulk.HANDLERS,
+            *routes_approvals.HANDLERS,
             *routes_dead.HANDLERS,
             *routes_system.HANDLERS,
         ],

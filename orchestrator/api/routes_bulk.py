@@ -9,11 +9,11 @@ from litestar.params import JSONBody
 from msgspec import Meta, Struct
 
 from orchestrator.api.parts import Parts, TheParts
+from orchestrator.api.selection import given_time
 from orchestrator.api.steering import ACTIONS, Action, statuses_for
 from orchestrator.core.model import RunStatus
 from orchestrator.store.port import RunFilter
 from schemas.errors import BatonError, InvalidInput, Unreachable
-from schemas.times import Micros, from_rfc3339
 
 __all__ = ["HANDLERS", "run_filter"]
 
@@ -69,7 +69,7 @@ class Count(Struct, frozen=True):
 
 
 class BulkAnswer(Struct, frozen=True):
-    """`matched` runs fit, and to `done` of them it was done. Of a dry run: all that fit, and their `counts`."""
+    """`matched` runs fit, and to `done` it was done. Of a dry run: all that fit, and their `counts`."""
 
     matched: int
     done: int
@@ -114,8 +114,8 @@ def run_filter(given: BulkFilter, statuses: tuple[RunStatus, ...]) -> RunFilter:
         key=given.key,
         version=given.version,
         parent=given.parent,
-        since=_time(given.started_after, "started_after"),
-        until=_time(given.started_before, "started_before"),
+        since=given_time(given.started_after, "started_after"),
+        until=given_time(given.started_before, "started_before"),
     )
 
 
@@ -141,15 +141,6 @@ def _arguments(action: Action, given: dict[str, Any]) -> Struct:
         raise InvalidInput(
             f"arguments: {error}", hint="they are those of the same action on a single run"
         ) from None
-
-
-def _time(text: str | None, name: str) -> Micros | None:
-    if text is None:
-        return None
-    try:
-        return from_rfc3339(text)
-    except InvalidInput as error:
-        raise InvalidInput(f"{name}: {error.message}", hint=error.hint) from None
 
 
 HANDLERS = (steer_runs,)

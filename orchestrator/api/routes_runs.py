@@ -8,8 +8,10 @@ from msgspec import Meta, Struct
 
 from orchestrator.api.parts import TheParts
 from orchestrator.api.routes_system import Limit
+from orchestrator.api.run_views import RunItem, RunView, history_view, is_in_doubt, run_item, run_view
+from orchestrator.api.selection import given_time
 from orchestrator.api.steering import Name, no_run
-from orchestrator.api.views import ItemList, RunItem, RunView, history_view, item_list, run_item, run_view
+from orchestrator.api.views import ItemList, item_list
 from orchestrator.core.model import RunStatus
 from orchestrator.intake import StartRun
 from orchestrator.store.port import RunFilter
@@ -33,18 +35,30 @@ class Started(Struct, frozen=True):
 
 
 @get("/api/runs", operation_id="listRuns", summary="Runs without their payloads, newest first")
-async def list_runs(
+async def list_runs(  # noqa: PLR0913, PLR0917  each is a parameter of the query
     parts: TheParts,
     workflow: FromQuery[str | None] = None,
     status: Annotated[
         list[RunStatus] | None, QueryParameter(description="may be given several times")
     ] = None,
     key: FromQuery[str | None] = None,
+    version: FromQuery[str | None] = None,
+    parent: FromQuery[str | None] = None,
+    started_after: FromQuery[str | None] = None,
+    started_before: FromQuery[str | None] = None,
     cursor: FromQuery[str | None] = None,
     limit: Limit = 100,
 ) -> ItemList[RunItem]:
-    """All filters that are given must hold."""
-    which = RunFilter(workflow=workflow, statuses=tuple(status or ()), key=key)
+    """All filters that are given must hold; times are RFC 3339."""
+    which = RunFilter(
+        workflow=workflow,
+        statuses=tuple(status or ()),
+        key=key,
+        version=version,
+        parent=parent,
+        since=given_time(started_after, "started_after"),
+        until=given_time(started_before, "started_before"),
+    )
     page = await parts.reader.runs(which, cursor=cursor, limit=limit)
     return item_list(page, [run_item(run) for run in page.items])
 
@@ -64,12 +78,21 @@ async def start_run(
 
 
 @get("/api/runs/{run_id:str}", operation_id="showRun", summary="One run in full")
-async def show_run(parts: TheParts, run_id: FromPath[str]) -> RunView:
-    """With its input, output and every step."""
+async def show_run(
+    parts: TheParts,
+    run_id: FromPath[str],
+    hosts: Annotated[
+        int | None, QueryParameter(ge=0, le=10_000, description="most tasks of a step to show; absent: all")
+    ] = None,
+) -> RunView:
+    """With its input, output and every step.
+
+    Of a step with more tasks than `hosts` those that matter most are shown, and no output.
+    """
     run = await parts.reader.run(run_id)
     if run is None:
         raise no_run(run_id)
-    return run_view(run)
+    return run_view(run, hosts, await parts.reader.doubts(run_id) if is_in_doubt(run) else {})
 
 
 @get("/api/runs/{run_id:str}/history", operation_id="showHistory", summary="A run's facts, oldest first")

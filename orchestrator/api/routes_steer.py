@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from orchestrator.api import steering
 from orchestrator.api.parts import TheParts
+from orchestrator.api.run_views import RunView, run_view
 from orchestrator.api.steering import (
     ApproveRequest,
     CancelRequest,
@@ -14,7 +15,6 @@ from orchestrator.api.steering import (
     RetryRequest,
     Said,
 )
-from orchestrator.api.views import RunView, run_view
 
 __all__ = ["HANDLERS"]
 

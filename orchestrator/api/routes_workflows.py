@@ -8,11 +8,14 @@ from msgspec import Struct
 
 from orchestrator.api.bodies import accepts
 from orchestrator.api.parts import Parts, TheParts
+from orchestrator.api.versions import CURRENT, no_workflow, version_of
 from orchestrator.api.views import (
     ItemList,
+    VersionView,
     WorkflowItem,
     WorkflowView,
     item_list,
+    version_view,
     workflow_item,
     workflow_view,
 )
@@ -20,7 +23,7 @@ from orchestrator.core.definition import Definition
 from orchestrator.document import read_workflow
 from orchestrator.intake import ApplyDefinition
 from orchestrator.store.port import Page
-from schemas.errors import InvalidInput, NotFound
+from schemas.errors import InvalidInput
 
 __all__ = ["HANDLERS"]
 
@@ -49,14 +52,17 @@ async def list_workflows(parts: TheParts) -> ItemList[WorkflowItem]:
 async def show_workflow(
     parts: TheParts, name: FromPath[str], version: FromQuery[str | None] = None
 ) -> WorkflowView:
-    """The current version, or the one with the content hash `version`."""
-    definition = await parts.reader.definition(name, version)
-    if definition is None:
-        which = f"'{name}'" if version is None else f"'{name}' of version {version}"
-        raise NotFound(
-            f"there is no workflow {which}", hint="baton workflows list (GET /api/workflows) shows them"
-        )
-    return workflow_view(definition)
+    """The current version, or the one whose content hash begins with `version`."""
+    return workflow_view(await version_of(parts.reader, name, CURRENT if version is None else version))
+
+
+@get("/api/workflows/{name:str}/versions", operation_id="listVersions", summary="A workflow's versions")
+async def list_versions(parts: TheParts, name: FromPath[str]) -> ItemList[VersionView]:
+    """The latest first; all on one page."""
+    versions = await parts.reader.versions(name)
+    if not versions:
+        raise no_workflow(name)
+    return item_list(Page(versions), [version_view(version) for version in versions])
 
 
 @post(
@@ -112,4 +118,4 @@ async def _apply(parts: Parts, definition: Definition, *, dry_run: bool) -> Appl
     return Applied(definition.name, definition.version, changed)
 
 
-HANDLERS = (list_workflows, show_workflow, apply_workflow, put_workflow)
+HANDLERS = (list_workflows, show_workflow, list_versions, apply_workflow, put_workflow)

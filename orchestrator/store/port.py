@@ -254,6 +254,15 @@ class Reader(Protocol):
     async def run(self, run_id: str) -> Run | None:
         """One run in full."""
 
+    async def doubts(self, run_id: str) -> dict[tuple[str, int], str]:
+        """Why tasks of a run came to be in doubt, by (step, host index): the last reason of each.
+
+        Looks at its last 1,000 doubts.
+        """
+
+    async def asking(self, *, cursor: str | None = None, limit: int = 100) -> Page[Run]:
+        """Live runs in full that wait for somebody's approval."""
+
     async def history(
         self, run_id: str, *, cursor: str | None = None, limit: int = 100
     ) -> Page[HistoryEntry]:

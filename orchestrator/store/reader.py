@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from orchestrator.core.facts import TaskInDoubt
 from orchestrator.core.model import Run, RunStatus
 from orchestrator.store import rows
 from orchestrator.store.port import (
@@ -64,6 +65,18 @@ class SqliteReader:
     async def run(self, run_id: str) -> Run | None:
         """See the port."""
         return next((rows.run_of(*row) for row in await self._all("run", run_id)), None)
+
+    async def doubts(self, run_id: str) -> dict[tuple[str, int], str]:
+        """See the port."""
+        found = [rows.fact_of(payload) for (payload,) in await self._all("doubts", run_id)]
+        facts = [fact for fact in reversed(found) if isinstance(fact, TaskInDoubt)]
+        return {(fact.step, fact.host_index): fact.why for fact in facts}
+
+    async def asking(self, *, cursor: str | None = None, limit: int = 100) -> Page[Run]:
+        """See the port."""
+        before, size = _position(cursor, _START), _size(limit)
+        found = await self._all("asking", before, size + 1)
+        return _page(found, size, lambda row: rows.run_of(row[1], row[2]))
 
     async def history(
         self, run_id: str, *, cursor: str | None = None, limit: int = 100

@@ -142,6 +142,20 @@ class Office:
 
         return await eventually(look, what=f"status {status}", every=0.01)
 
+    async def until_step(self, run_id: str, step: str, **more: Any) -> Any:
+        """The run, once a step's first task has these fields; True stands for anything but null."""
+
+        async def look() -> Any:
+            run = await self.run(run_id)
+            task = run["steps"][step]["hosts"][0]
+            fits = all(
+                task[name] == value or (value is True and task[name] is not None)
+                for name, value in more.items()
+            )
+            return run if fits else None
+
+        return await eventually(look, what=f"step {step} with {more}", every=0.01)
+
     async def dead(self, count: int) -> Any:
         """The dead letters, once there are so many."""
 

@@ -94,6 +94,15 @@ SELECT telemetry_cursor FROM shards WHERE shard = ?;
 -- name: facts_after
 SELECT id, run_id, seq, payload FROM history WHERE id > ? ORDER BY id LIMIT ?;
 
+-- name: doubts
+SELECT payload FROM history WHERE run_id = ? AND kind = 'task_in_doubt' ORDER BY seq DESC LIMIT 1000;
+
+-- name: asking
+-- What tasks wait for stands in the state only; a payload may look alike, so whoever asks looks again.
+SELECT num, head, state FROM runs JOIN run_heads USING (num)
+WHERE status IN ('running', 'paused', 'attention') AND num < ? AND instr(state, CAST('"on":"approval"' AS BLOB)) > 0
+ORDER BY num DESC LIMIT ?;
+
 -- name: history
 SELECT seq, payload FROM history WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?;
 

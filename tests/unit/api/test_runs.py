@@ -9,9 +9,10 @@ from tests.support.office import Office
 
 RUN = {
     "id", "workflow", "version", "key", "status", "reason", "trace_id", "started_at", "ended_at", "input",
-    "output", "steps",
+    "output", "steps", "parent", "parent_step", "retry_of", "started_with", "group", "priority", "paused",
+    "pivoted", "held", "deadline",
 }  # fmt: skip
-STEP = {"status", "attempts", "started_at", "ended_at", "output", "error", "hosts"}
+STEP = {"status", "attempts", "started_at", "ended_at", "output", "error", "counts", "hosts"}
 
 
 async def succeed(desk: Office, first: int = 1) -> None:

@@ -110,6 +110,9 @@ async def test_the_openapi_document_lists_every_route(desk: Office) -> None:
     assert {
         "/api/events", "/api/workflows", "/api/workflows/{name}", "/api/runs", "/api/runs/{run_id}",
         "/api/runs/{run_id}/history", "/api/runs/{run_id}/cancel", "/api/runs/{run_id}/resolve",
+        "/api/runs/{run_id}/pause", "/api/runs/{run_id}/resume", "/api/runs/{run_id}/approve",
+        "/api/runs/{run_id}/retry", "/api/runs/{run_id}/move", "/api/runs/bulk", "/api/approvals",
+        "/api/workflows/{name}/versions",
         "/api/agents", "/api/inbox", "/api/dead", "/api/dead/{letter_id}", "/api/dead/replay",
         "/health/live", "/health/ready", "/metrics",
     } == set(paths)  # fmt: skip

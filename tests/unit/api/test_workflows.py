@@ -55,7 +55,7 @@ async def test_a_bad_document_is_refused_with_everything_wrong(desk: Office) -> 
     assert answer.status_code == 422
     assert error["code"] == "invalid_workflow"
     places = [(found["file"], found["line"]) for found in error["details"]]
-    assert places == [("bad.yaml", 6), ("bad.yaml", 7), ("bad.yaml", 8), ("bad.yaml", 8), ("bad.yaml", 9)]
+    assert places == [("bad.yaml", 6), ("bad.yaml", 7), ("bad.yaml", 8), ("bad.yaml", 9)]
     assert (await desk.http.get("/api/workflows/bad")).status_code == 404
 
 
