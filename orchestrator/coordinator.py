@@ -15,6 +15,8 @@ from typing import Any
 from orchestrator.core.facts import AttemptSent
 from orchestrator.core.inputs import Wake
 from orchestrator.definitions import Definitions
+from orchestrator.due import DebounceDue, ScheduleDue
+from orchestrator.gate import Gate
 from orchestrator.handlers import handle
 from orchestrator.intake import (
     Content,
@@ -33,6 +35,7 @@ from orchestrator.publisher import DeadLetters, Publisher
 from orchestrator.reception import NOTHING
 from orchestrator.roster import Roster
 from orchestrator.settings import Settings
+from orchestrator.starting import Starting
 from orchestrator.store.port import Store, StoredSignal
 from orchestrator.upkeep import Upkeep
 from orchestrator.work import Work
@@ -40,7 +43,7 @@ from orchestrator.world import World
 from runtime.bus.port import Bus, Delivery, Subscription
 from runtime.failpoint import failpoint
 from schemas.codec import Malformed
-from schemas.errors import BatonError, Conflict, InternalError, Unreachable
+from schemas.errors import BatonError, Conflict, InternalError
 from schemas.names import Topology
 
 __all__ = ["Coordinator"]
@@ -50,12 +53,8 @@ log = logging.getLogger(__name__)
 LAZY_SECONDS = 0.05
 """How long bookkeeping that nobody waits for may wait for a batch to ride in."""
 
-EVENT_PREFETCH = 100
 RESULT_PREFETCH = 1_000
 SIDE_PREFETCH = 100
-
-RESUME_AT = 0.9
-"""Part of the limit on active runs below which events are taken in again."""
 
 FOR_EVER = 2**62
 MAX_LIVE_RUNS = 1_000_000
@@ -94,16 +93,18 @@ class Coordinator:
         self._live = LiveRuns()
         self._loader = Loader(store, self.definitions, self._live.at_hand)
         self._roster = Roster(int(settings.agent_live_for * 1_000_000))
-        self._upkeep = Upkeep(settings, store, world, metrics)
+        self._upkeep = Upkeep(settings, store, world, metrics, self._look_again)
+        self._starting = Starting(store, self.definitions, topology.namespace)
         self._mailbox: deque[_Item] = deque()
         self._lazy: list[_Item] = []
         self._wake = asyncio.Event()
         self._publisher = Publisher(bus, topology, world, self._outbox_done)
         self._dead = DeadLetters(bus, topology, world)
-        self._events: Subscription | None = None
+        active, queued = (lambda: self._live.active), (lambda: self._starting.groups.queued)
+        self._gate = Gate(settings, bus, topology.events_inbox, active, queued)
         self._subscriptions: list[Subscription] = []
         self._stopping = False
-        metrics.watch(lambda: self._publisher.depth, lambda: self._live.active, lambda: bus.connected)
+        metrics.watch(lambda: self._publisher.depth, active, queued, lambda: bus.connected)
 
     @property
     def ready(self) -> bool:
@@ -118,6 +119,8 @@ class Coordinator:
         self._tell(await self._store.signals())
         for waiting in await self._store.waits_to_look_up():
             self._put(LookForEvent(waiting), None)
+        for content in await self._starting.load(self._world.now()):
+            self._put(content, None)
         results = self._topology.results_queue(self._settings.shard)
         expired = self._topology.expired_queue(self._settings.shard)
         for queue, prefetch in (
@@ -126,7 +129,7 @@ class Coordinator:
             (self._topology.presence, SIDE_PREFETCH),
         ):
             self._subscriptions.append(await self._bus.subscribe(queue, self._arrived, prefetch=prefetch))
-        await self._regulate_events()
+        await self._gate.regulate(self._arrived)
 
     async def run(self) -> None:
         """Work until `stop`, or until something fails that must stop everything."""
@@ -153,15 +156,8 @@ class Coordinator:
         """Put a request into the loop and wait for its answer, which comes after the commit."""
         if self._stopping:
             raise _stopping()
-        if (
-            isinstance(content, EventReceived | StartRun)
-            and self._live.active >= self._settings.max_active_runs
-        ):
-            raise Unreachable(
-                f"{self._live.active} runs are active, which is the limit",
-                code="too_many_runs",
-                hint="try again later, or publish the event to RabbitMQ, where it waits",
-            )
+        if isinstance(content, EventReceived | StartRun):
+            self._gate.check()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._put(content, future)
         return await future
@@ -197,7 +193,7 @@ class Coordinator:
     async def _loop(self) -> None:
         while not self._stopping:
             await self._wait()
-            items = self._drain()
+            items = [*await self._due(), *self._drain()]
             try:
                 if items:
                     await self._turn(items)
@@ -214,7 +210,8 @@ class Coordinator:
             await asyncio.sleep(0)  # let what has already arrived join the batch
             return
         self._wake.clear()
-        at = self._live.timers.next_at()
+        times = (self._live.timers.next_at(), self._starting.next_at(has_room=self._gate.room > 0))
+        at = min((at for at in times if at is not None), default=None)
         # No longer than a second at a time: the wall clock may jump, the loop's does not.
         timeout = None if at is None else min(max(0.0, (at - self._world.now()) / 1_000_000), 1.0)
         try:
@@ -222,6 +219,12 @@ class Coordinator:
                 await self._wake.wait()
         except TimeoutError:
             return
+
+    async def _due(self) -> list[_Item]:
+        """What has come due that starts runs."""
+        room = min(self._gate.room, self._settings.max_batch)
+        now = asyncio.get_running_loop().time()
+        return [_Item(content, None, now) for content in await self._starting.due(self._world.now(), room)]
 
     def _drain(self) -> list[_Item]:
         """What has arrived and what is due, up to a limit."""
@@ -247,13 +250,15 @@ class Coordinator:
             if any(isinstance(fact, AttemptSent) and fact.undo for _, _, fact in work.batch.facts):
                 failpoint("coordinator.mid_undo")
         self._remember(work)
+        for content in await self._starting.committed(work.starting):
+            self._put(content, None)
         self._put_off(items, work)
         self._publisher.put(work.batch.outbox)
         deliveries = [(item.origin, item.refused) for item in items if isinstance(item.origin, Delivery)]
         self._dead.put([(delivery, why) for delivery, why in deliveries if why])
         for future, answer in answers:
             _answer(future, answer)
-        await self._regulate_events()  # first: what is acknowledged makes room for more
+        await self._gate.regulate(self._arrived)  # first: what is acknowledged makes room for more
         failpoint("coordinator.before_ack")
         await self._bus.ack([delivery for delivery, why in deliveries if not why])
         failpoint("coordinator.after_ack")
@@ -261,7 +266,7 @@ class Coordinator:
 
     async def _decide(self, items: list[_Item]) -> tuple[Work, list[tuple[asyncio.Future[Any], Any]]]:
         """Decide all items; one that breaks something is taken out, and the rest decided anew without it."""
-        loaded, matched, failed = await self._loader.load([item.content for item in items])
+        loaded, matched, failed = await self._loader.load([item.content for item in items], self._world.now())
         for index, error in failed.items():
             self._set_aside(items[index], error)
         while True:
@@ -272,7 +277,7 @@ class Coordinator:
                 self._store.epoch,
                 self._store.next_outbox_id,
                 self.definitions,
-                loaded.copy(self._roster.copy()),
+                loaded.copy(self._roster.copy(), self._starting.begin(loaded.pace)),
             )
             answers: list[tuple[asyncio.Future[Any], Any]] = []
             for index, item in enumerate(items):
@@ -298,6 +303,8 @@ class Coordinator:
             self._live.wake(item.content.run_id, self._world.now() + FAULT_SECONDS * 1_000_000)
         elif isinstance(item.content, SignalArrived | LookForEvent):
             asyncio.get_running_loop().call_later(FAULT_SECONDS, self._put, item.content, None)
+        elif isinstance(item.content, ScheduleDue | DebounceDue):
+            self._starting.put_off(self._world.now())
         item.content, item.refused = None, self._fault(item.origin, error)
         if isinstance(item.origin, asyncio.Future):
             _answer(item.origin, InternalError("Baton failed to handle this", hint="the log says more"))
@@ -345,16 +352,9 @@ class Coordinator:
 
     # around the loop
 
-    async def _regulate_events(self) -> None:
-        """Take in events only while there is room for new runs; a flood waits on the broker."""
-        active, limit = self._live.active, self._settings.max_active_runs
-        if self._events is None and active < max(1, limit * RESUME_AT):
-            self._events = await self._bus.subscribe(
-                self._topology.events_inbox, self._arrived, prefetch=min(EVENT_PREFETCH, limit)
-            )
-        elif self._events is not None and active >= limit:
-            subscription, self._events = self._events, None
-            await subscription.cancel()
+    def _look_again(self) -> None:
+        for content in self._starting.look_again(self._world.now()):
+            self._put(content, None)
 
     async def _load_runs(self) -> None:
         """Have the runs in motion at hand, and know when each live one must be looked at."""

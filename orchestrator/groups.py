@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from orchestrator.core.definition import ConcurrencyDef, Definition
 from orchestrator.core.expressions import ExpressionError
+from orchestrator.core.inputs import CancelRun, Signal
 from orchestrator.core.model import Run, RunHead
 from orchestrator.core.scope import run_scope
 from orchestrator.store.starting import GroupMember
@@ -202,6 +203,13 @@ class GroupsInBatch:
                 details={"group": name, "runs": ids[:100]},
             )
         return True
+
+    def replaced_by(self, head: RunHead) -> list[Signal]:
+        """What cancels everybody in a new run's group, for whom that takes the place of all."""
+        given = CancelRun(
+            who=f"run {head.id}", reason=f"run {head.id} takes its place in concurrency group '{head.group}'"
+        )
+        return [Signal(run_id, given) for run_id in self.members(head.group)]
 
     def may_begin(self, run_id: str) -> bool:
         """Whether a queued run, which `Groups.admissible` named, still queues and still has room."""

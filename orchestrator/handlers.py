@@ -15,6 +15,7 @@ from orchestrator.core.inputs import (
     ResultReceived,
     RetryFrom,
 )
+from orchestrator.due import AdmitQueued, DebounceDue, PlanSchedules, ScheduleDue
 from orchestrator.intake import (
     ApplyDefinition,
     CommandExpiredOnBus,
@@ -34,6 +35,7 @@ from orchestrator.reception import NOTHING, Matched, offer_kept, receive_event
 from orchestrator.retries import kept_steps
 from orchestrator.store.port import InboxRecord
 from orchestrator.triggers import check_input, check_key
+from orchestrator.wanted import admit, end_debounce
 from orchestrator.work import Work
 from schemas.errors import Conflict, InvalidInput, NotFound
 from schemas.messages import Command, ErrorInfo, Result
@@ -52,6 +54,8 @@ def handle(work: Work, content: Content, matched: Matched = NOTHING) -> Any:
     """
     if isinstance(content, EventReceived):
         return receive_event(work, content.event, matched, content.traceparent)
+    if isinstance(content, ScheduleDue):
+        return _on_schedule(work, content, matched)
     return _HANDLERS[type(content)](work, content)
 
 
@@ -60,7 +64,7 @@ def run_ids(content: Content | None) -> Iterable[str]:
     match content:
         case ResultArrived(result):
             return (result.run_id,)
-        case InputForRun(run_id) | RetryRun(run_id) | SignalArrived(_, run_id):
+        case InputForRun(run_id) | RetryRun(run_id) | SignalArrived(_, run_id) | AdmitQueued(run_id):
             return (run_id,)
         case LookForEvent(waiting):
             return (waiting.run_id,)
@@ -146,6 +150,26 @@ def _on_look_up(work: Work, content: LookForEvent) -> None:
     offer_kept(work, content)
 
 
+def _on_schedule(work: Work, content: ScheduleDue, matched: Matched) -> None:
+    definition = work.definitions.current.get(content.schedule.workflow)
+    if work.starting.schedules.take(content.schedule, definition, work.now):
+        receive_event(work, content.event, matched, "")
+
+
+def _on_plan(work: Work, content: PlanSchedules) -> None:
+    definition = work.definitions.current.get(content.workflow)
+    if definition is not None:
+        work.starting.schedules.apply(definition, work.now)
+
+
+def _on_debounce(work: Work, content: DebounceDue) -> None:
+    end_debounce(work, content.waiting)
+
+
+def _on_admit(work: Work, content: AdmitQueued) -> None:
+    admit(work, content.run_id)
+
+
 def _on_outbox_done(work: Work, content: OutboxDone) -> None:
     work.batch.sent.extend(content.sent)
     _apply_all(work, content.returned, CommandReturned)
@@ -213,6 +237,9 @@ _HANDLERS: dict[type, Callable[[Work, Any], Any]] = {
     RetryRun: _on_retry,
     SignalArrived: _on_signal,
     LookForEvent: _on_look_up,
+    PlanSchedules: _on_plan,
+    DebounceDue: _on_debounce,
+    AdmitQueued: _on_admit,
     OutboxDone: _on_outbox_done,
     TelemetryDone: _on_telemetry_done,
 }

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from orchestrator.core.definition import Definition
 from orchestrator.core.inputs import Input, SignalInput
+from orchestrator.due import AdmitQueued, DebounceDue, PlanSchedules, ScheduleDue
 from orchestrator.store.port import WaitingTask
 from runtime.bus.port import Delivery
 from schemas.codec import MAX_MESSAGE_BYTES, Malformed, decode
@@ -136,6 +137,10 @@ Content = (
     | RetryRun
     | SignalArrived
     | LookForEvent
+    | AdmitQueued
+    | ScheduleDue
+    | DebounceDue
+    | PlanSchedules
     | OutboxDone
     | TelemetryDone
 )

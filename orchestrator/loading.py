@@ -1,15 +1,20 @@
 """Fetches, in a few queries, every row that deciding a batch may look at."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from orchestrator.core.model import Run
 from orchestrator.definitions import Definitions
+from orchestrator.due import DebounceDue, ScheduleDue
 from orchestrator.handlers import run_ids
 from orchestrator.intake import Content, EventReceived, LookForEvent, RetryRun, StartRun
-from orchestrator.reception import KEPT_AT_ONCE, Matched, match_event
+from orchestrator.pacing import load_pace
+from orchestrator.reception import KEPT_AT_ONCE, Matched, match_event, match_schedule
 from orchestrator.store.port import InboxRecord, Store
+from orchestrator.store.starting import DebouncedEvent
 from orchestrator.triggers import Wanted
 from orchestrator.work import Loaded
+from schemas.events import Event
+from schemas.times import Micros
 
 __all__ = ["Loader"]
 
@@ -24,12 +29,14 @@ class Loader:
         self._definitions = definitions
         self._at_hand = at_hand
 
-    async def load(self, contents: Contents) -> tuple[Loaded, dict[int, Matched], dict[int, Exception]]:
+    async def load(
+        self, contents: Contents, now: Micros
+    ) -> tuple[Loaded, dict[int, Matched], dict[int, Exception]]:
         """The rows for these; what each event among them asks for, and which could not be asked, by index."""
         loaded = Loaded()
         matched: dict[int, Matched] = {}
         failed: dict[int, Exception] = {}
-        events = {(c.event.source, c.event.id) for c in contents if isinstance(c, EventReceived)}
+        events = {(event.source, event.id) for content in contents if (event := _event(content)) is not None}
         if events:
             loaded.events = await self._store.seen_events(events)
             matched, failed = self._match(contents, loaded.events)
@@ -45,7 +52,12 @@ class Loader:
         ids = set().union(*(run_ids(content) for content in contents)) if contents else set()
         ids.update(one.run_id for some in loaded.waiting.values() for one in some)
         loaded.runs = await self._runs(ids)
-        if keys := _keys(contents, matched.values(), loaded):
+        wants = [want for one in matched.values() for want in one.wants if isinstance(want, Wanted)]
+        due = [content.waiting for content in contents if isinstance(content, DebounceDue)]
+        wants.extend(self._wanted_by(due))
+        loaded.pace = await load_pace(self._store, wants, now)
+        loaded.pace.debounced.update((one.pace_key, one) for one in due)
+        if keys := _keys(contents, wants, loaded):
             loaded.keys = await self._store.live_keys(keys)
         return loaded, matched, failed
 
@@ -56,16 +68,26 @@ class Loader:
         matched: dict[int, Matched] = {}
         failed: dict[int, Exception] = {}
         for index, content in enumerate(contents):
-            if not isinstance(content, EventReceived):
+            if not isinstance(content, EventReceived | ScheduleDue):
                 continue
             event = content.event
             if (event.source, event.id) in seen:
                 continue
             try:
-                matched[index] = match_event(event, self._definitions)
+                if isinstance(content, ScheduleDue):
+                    matched[index] = match_schedule(content, self._definitions)
+                else:
+                    matched[index] = match_event(event, self._definitions)
             except Exception as error:  # noqa: BLE001 - whoever asked logs it, and goes on without this event
                 failed[index] = error
         return matched, failed
+
+    def _wanted_by(self, due: Iterable[DebouncedEvent]) -> Iterator[Wanted]:
+        """What debounced events ask for now that they are due."""
+        for one in due:
+            definition = self._definitions.current.get(one.workflow)
+            if definition is not None:
+                yield Wanted(definition, one.key, one.input, one.number)
 
     async def _runs(self, ids: set[str]) -> dict[str, Run]:
         found = {run_id: run for run_id in ids if (run := self._at_hand(run_id)) is not None}
@@ -76,11 +98,16 @@ class Loader:
         return found
 
 
-def _keys(contents: Contents, matched: Iterable[Matched], loaded: Loaded) -> set[tuple[str, str]]:
+def _event(content: Content | None) -> Event | None:
+    """The event that something is about, whether it came before."""
+    if isinstance(content, EventReceived | ScheduleDue):
+        return content.event
+    return content.waiting.event if isinstance(content, DebounceDue) else None
+
+
+def _keys(contents: Contents, wants: Iterable[Wanted], loaded: Loaded) -> set[tuple[str, str]]:
     """The keys that new runs may want."""
-    keys = {
-        (want.definition.name, want.key) for one in matched for want in one.wants if isinstance(want, Wanted)
-    }
+    keys = {(want.definition.name, want.key) for want in wants}
     for content in contents:
         if isinstance(content, StartRun):
             keys.add((content.workflow, content.key))

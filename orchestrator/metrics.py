@@ -54,16 +54,24 @@ class Metrics:
             "baton_outbox_depth", "Committed messages not yet confirmed", registry=self.registry
         )
         self._active = Gauge("baton_runs_active", "Runs in motion", registry=self.registry)
+        self._queued = Gauge(
+            "baton_runs_queued", "Runs that wait for room in their concurrency group", registry=self.registry
+        )
         self._connected = Gauge(
             "baton_bus_connected", "1 while connected to the broker", registry=self.registry
         )
 
     def watch(
-        self, outbox: Callable[[], int], active: Callable[[], int], connected: Callable[[], bool]
+        self,
+        outbox: Callable[[], int],
+        active: Callable[[], int],
+        queued: Callable[[], int],
+        connected: Callable[[], bool],
     ) -> None:
         """Where the gauges read their figures."""
         self._outbox.set_function(outbox)
         self._active.set_function(active)
+        self._queued.set_function(queued)
         self._connected.set_function(connected)
 
     def committed(self, batch: Batch) -> None:

@@ -10,12 +10,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.core.definition import DebounceDef, Definition, ThrottleDef, TriggerDef
-from orchestrator.store.starting import DebouncedEvent, PaceKey, StartingChanges, ThrottledStart
+from orchestrator.store.starting import (
+    DebouncedEvent,
+    PaceKey,
+    StartingChanges,
+    StartingStore,
+    ThrottledStart,
+)
 from orchestrator.triggers import Wanted
 from schemas.events import Event
 from schemas.times import Micros
 
-__all__ = ["LoadedPace", "Pace", "debounces", "pace_key", "throttles", "trigger_of"]
+__all__ = ["LoadedPace", "Pace", "load_pace", "pace_key", "trigger_of"]
 
 
 @dataclass(slots=True)
@@ -82,17 +88,19 @@ def trigger_of(definition: Definition, number: int) -> TriggerDef | None:
     return definition.triggers[number - 1] if 0 < number <= len(definition.triggers) else None
 
 
-def debounces(wants: Iterable[Wanted]) -> set[PaceKey]:
-    """The debounces that these ask for a place in."""
-    found = ((want, trigger_of(want.definition, want.number)) for want in wants)
-    return {pace_key(want) for want, trigger in found if trigger is not None and trigger.debounce is not None}
-
-
-def throttles(wants: Iterable[Wanted]) -> set[tuple[PaceKey, Micros]]:
-    """The throttles that these must pass, with the time that each looks at."""
-    found = ((want, trigger_of(want.definition, want.number)) for want in wants)
-    return {
-        (pace_key(want), trigger.throttle.per)
-        for want, trigger in found
-        if trigger is not None and trigger.throttle is not None
-    }
+async def load_pace(store: StartingStore, wants: Iterable[Wanted], now: Micros) -> LoadedPace:
+    """What the store has for what events ask for; nothing, and no query, for triggers without pace."""
+    debounced: set[PaceKey] = set()
+    throttled: set[tuple[PaceKey, Micros]] = set()
+    for want in wants:
+        trigger = trigger_of(want.definition, want.number)
+        if trigger is not None and trigger.debounce is not None:
+            debounced.add(pace_key(want))
+        if trigger is not None and trigger.throttle is not None:
+            throttled.add((pace_key(want), trigger.throttle.per))
+    loaded = LoadedPace()
+    if debounced:
+        loaded.debounced = {one.pace_key: one for one in await store.debounced_events(debounced)}
+    if throttled:
+        loaded.starts = await store.throttled_starts(throttled, now)
+    return loaded

@@ -44,6 +44,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
     max_active_runs: Positive = 1_000
     """New runs are admitted only while fewer are active; further events wait on the broker."""
+    max_queued_runs: Positive = 10_000
+    """Events are taken in only while fewer runs wait for room in their concurrency group."""
     max_batch: Positive = 500
     """Most messages decided in one transaction."""
     max_event_bytes: Positive = MAX_EVENT_BYTES

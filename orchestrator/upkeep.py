@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from orchestrator.metrics import Metrics
 from orchestrator.settings import Settings
@@ -17,13 +18,24 @@ SHOWN = 100
 
 
 class Upkeep:
-    """Looks for runs that nothing would move, and forgets what need not be remembered any more."""
+    """Looks for runs that nothing would move, and forgets what need not be remembered any more.
 
-    def __init__(self, settings: Settings, store: Store, world: World, metrics: Metrics) -> None:
+    `look_again` lets the loop see who has room in a group, and what the clock has done to schedules.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        world: World,
+        metrics: Metrics,
+        look_again: Callable[[], None],
+    ) -> None:
         self._settings = settings
         self._store = store
         self._world = world
         self._metrics = metrics
+        self._look_again = look_again
 
     async def run(self) -> None:
         """Do so every `reconcile_every` seconds until cancelled."""
@@ -31,6 +43,7 @@ class Upkeep:
             await asyncio.sleep(self._settings.reconcile_every)
             await self._find_stranded()
             await self._prune()
+            self._look_again()
 
     async def _find_stranded(self) -> None:
         """Rule 12: there are none."""
@@ -44,6 +57,8 @@ class Upkeep:
         horizon = now - self._settings.inbox_days * 86_400_000_000
         while await self._store.prune_inbox(horizon, PRUNE_ROWS) == PRUNE_ROWS:
             pass  # the loop commits in between
+        while await self._store.prune_starts(now, PRUNE_ROWS) == PRUNE_ROWS:
+            pass
         if await self._store.prune_kept(now) >= self._settings.max_kept_events:
             log.warning(
                 "%d events are kept for steps that may come to wait for them, which is the limit: the oldest "

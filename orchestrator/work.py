@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from orchestrator.children import cannot_start, child_head, not_started
 from orchestrator.core import machine
 from orchestrator.core.definition import Definition
@@ -16,9 +18,12 @@ from orchestrator.core.inputs import ChildEnded, Env, Input, Move, MoveRun, Sign
 from orchestrator.core.model import Run, RunHead, Task, TraceContext, WaitOn
 from orchestrator.core.registry import Registry
 from orchestrator.definitions import Definitions, put_definition, stored_definition
+from orchestrator.groups import GroupBusy, GroupDeadlock, group_of
 from orchestrator.intake import LookForEvent
 from orchestrator.outgoing import Outgoing
+from orchestrator.pacing import LoadedPace
 from orchestrator.settings import Settings, limits_of
+from orchestrator.starting import StartingInBatch
 from orchestrator.store.port import (
     AgentRecord,
     Batch,
@@ -30,6 +35,7 @@ from orchestrator.store.port import (
     WaitingTask,
 )
 from orchestrator.world import World
+from schemas.errors import InvalidInput
 from schemas.events import Event, event_scope, parse_traceparent
 from schemas.messages import Presence
 from schemas.names import Topology
@@ -49,11 +55,14 @@ class Loaded:
     """Who waits where the events of this batch are filed."""
     kept: dict[TaskKey, list[KeptEvent]] = field(default_factory=dict)
     """What came before that a task may wait for."""
+    pace: LoadedPace = field(default_factory=LoadedPace)
     registry: Registry = field(default_factory=Registry)
+    starting: StartingInBatch = field(default_factory=StartingInBatch)
 
-    def copy(self, registry: Registry) -> "Loaded":
+    def copy(self, registry: Registry, starting: StartingInBatch) -> "Loaded":
         """For a batch, which notes on top what it changes; what it only reads is shared."""
-        return Loaded(dict(self.runs), dict(self.keys), dict(self.events), self.waiting, self.kept, registry)
+        changed = (dict(self.runs), dict(self.keys), dict(self.events))
+        return Loaded(*changed, self.waiting, self.kept, self.pace, registry, starting)
 
 
 class Work:
@@ -69,7 +78,8 @@ class Work:
         definitions: Definitions,
         loaded: Loaded,
     ) -> None:
-        self.batch = Batch(keep_at_most=settings.max_kept_events)
+        self.starting = loaded.starting
+        self.batch = Batch(keep_at_most=settings.max_kept_events, starting=self.starting.changes)
         self.runs = loaded.runs
         self.events = loaded.events
         self.loaded = loaded
@@ -135,9 +145,18 @@ class Work:
     def begin(
         self, definition: Definition, head: RunHead, kept: Mapping[str, tuple[Task, ...]] | None = None
     ) -> str:
-        """Let a run begin; all runs do so here. Returns its id."""
-        now = head.created_at
-        move = machine.start(definition, head, self._env(now), kept=kept)
+        """Let a run begin, or queue for its group; all runs do so here. Returns its id.
+
+        Raises `InvalidInput`, `GroupBusy` or `GroupDeadlock` when its concurrency group keeps it from either.
+        """
+        now, queued = head.created_at, False
+        limits = definition.concurrency
+        if limits is not None:
+            head = replace(head, group=group_of(definition, head))
+            queued = self.starting.groups.must_queue(head, limits)
+        move = machine.start(definition, head, self._env(now), queued=queued, kept=kept)
+        if queued and limits is not None and limits.on_conflict == "cancel_running":
+            move = replace(move, signals=[*move.signals, *self.starting.groups.replaced_by(head)])
         self.batch.started.append(move.run)
         if head.key:
             self.loaded.keys[head.workflow, head.key] = head.id
@@ -153,6 +172,8 @@ class Work:
             self._keep_definition(given.to, now)
         if move.facts:
             self._take(run, move, now)
+        else:
+            self._signal(move, now)  # an ended run answers its parent, and stays as it is
         return bool(move.facts)
 
     def live_run(self, workflow: str, key: str) -> str | None:
@@ -175,6 +196,7 @@ class Work:
     def apply_definition(self, definition: Definition) -> str:
         """Store a document and let new runs take it; returns its version."""
         put_definition(self.batch, definition, self.now)
+        self.starting.schedules.apply(definition, self.now)
         self.applied.append(definition)
         return definition.version
 
@@ -220,14 +242,15 @@ class Work:
         self.batch.facts.extend((run_id, seq, fact) for seq, fact in enumerate(move.facts, start=first))
         if run.ended is not None and run.head.key:
             self.loaded.keys.pop((run.head.workflow, run.head.key), None)
+        if run.head.group:
+            self.starting.groups.note(run)
         self._outgoing.send(before, move, now)
         for dispatch in move.commands:
             if dispatch.target.startswith(_AGENT):
                 self._registry.busy[dispatch.target.removeprefix(_AGENT)] += 1
         if self.definitions.awaits.has(run.version):
             self._note_waits(before, move, now)
-        for number, signal in enumerate(move.signals):
-            self._tell(f"{run_id}/{run.seq}/{number}", signal, now)
+        self._signal(move, now)
         for child in move.children:
             self._start_child(run, child, now)
 
@@ -249,6 +272,11 @@ class Work:
                 self.batch.waits[one.key] = one
                 self.look_ups.append(LookForEvent(one))
 
+    def _signal(self, move: Move, now: Micros) -> None:
+        """Let other runs know; one that says the same again says it under another id."""
+        for signal in move.signals:
+            self._tell(f"{move.run.head.id}/{self._world.hex_id(8)}", signal, now)
+
     def _tell(self, signal_id: str, signal: Signal, now: Micros) -> None:
         self.batch.signals.append(StoredSignal(signal_id, signal.to, signal.given, now))
 
@@ -260,8 +288,11 @@ class Work:
         problem = cannot_start(definition, child)
         if definition is None or problem is not None:
             self.refuse_child(parent, child, *(problem or ("", "")))
-        else:
+            return
+        try:
             self.begin(definition, child_head(definition, parent, child, now, self._world.hex_id(8)))
+        except (InvalidInput, GroupBusy, GroupDeadlock) as error:
+            self.refuse_child(parent, child, error.code, error.message)
 
     def refuse_child(self, parent: Run, child: StartChild, code: str, message: str) -> None:
         """Let a run know that a child run of it cannot be started."""

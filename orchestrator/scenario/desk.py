@@ -19,6 +19,7 @@ from orchestrator.roster import Roster
 from orchestrator.scenario.clock import Clock
 from orchestrator.scenario.memory import Memory
 from orchestrator.settings import Settings
+from orchestrator.starting import Starting
 from orchestrator.store.port import Store
 from orchestrator.work import Work
 from schemas.names import Topology
@@ -45,11 +46,14 @@ class Desk:
         self.definitions = Definitions(store)
         self._live = LiveRuns()
         self._roster = Roster(int(settings.agent_live_for * 1_000_000))
+        self._starting = Starting(store, self.definitions, topology.namespace)
         self._loader = Loader(store, self.definitions, self._live.at_hand)
+        for content in _at_once(self._starting.load(clock.now())):
+            self._later(content)
 
     def handle(self, content: Content) -> Any:
         """Let `content` happen; returns what its sender is answered, or raises it."""
-        loaded, matched, failed = _at_once(self._loader.load([content]))
+        loaded, matched, failed = _at_once(self._loader.load([content], self._clock.now()))
         if failed:
             raise failed[0]
         work = Work(
@@ -59,7 +63,7 @@ class Desk:
             EPOCH,
             self.memory.next_outbox_id,
             self.definitions,
-            loaded.copy(self._roster.copy()),
+            loaded.copy(self._roster.copy(), self._starting.begin(loaded.pace)),
         )
         answer = handle(work, content, matched.get(0, NOTHING))
         work.close()
@@ -78,8 +82,8 @@ class Desk:
             self.definitions.make_current(definition)
         for signal in batch.signals:
             self._later(SignalArrived(signal.id, signal.to, signal.given))
-        for look_up in work.look_ups:
-            self._later(look_up)
+        for content in (*work.look_ups, *_at_once(self._starting.committed(work.starting))):
+            self._later(content)
 
     def _later(self, content: Content) -> None:
         self._clock.after(0, lambda: self.handle(content))
@@ -87,11 +91,14 @@ class Desk:
     # what is due
 
     def next_at(self) -> Micros | None:
-        """When some run must be looked at."""
-        return self._live.timers.next_at()
+        """When some run must be looked at, or some may start."""
+        times = (self._live.timers.next_at(), self._starting.next_at(has_room=True))
+        return min((at for at in times if at is not None), default=None)
 
     def wake(self, at: Micros) -> None:
         """It is that time. A wake-up that moves nothing does not come again at once."""
+        for content in _at_once(self._starting.due(at, self._settings.max_batch)):
+            self.handle(content)
         for run_id in self._live.timers.due(at):
             before = self.memory.runs[run_id]
             self.handle(InputForRun(run_id, Wake()))

@@ -1,11 +1,11 @@
 """Debounce and throttle of a trigger's events, by key."""
 
-from typing import Any
+from typing import Any, cast
 
 from orchestrator.core.definition import DebounceDef, Definition, ThrottleDef
 from orchestrator.document import read_workflow
-from orchestrator.pacing import LoadedPace, Pace, debounces, pace_key, throttles, trigger_of
-from orchestrator.store.starting import StartingChanges
+from orchestrator.pacing import LoadedPace, Pace, load_pace, pace_key, trigger_of
+from orchestrator.store.starting import DebouncedEvent, PaceKey, StartingChanges, StartingStore
 from orchestrator.triggers import Wanted
 from schemas.events import Event, new_event
 
@@ -110,11 +110,25 @@ def test_a_throttle_counts_starts_by_key() -> None:
     assert [one.expires_at for one in changes.starts] == [NOW + 60 * SECOND]
 
 
-def test_only_what_is_paced_is_looked_up() -> None:
+async def test_only_what_is_paced_is_looked_up() -> None:
     """A trigger without debounce and throttle costs no query."""
-    wants = [want(1), want(2), want(3), want(0)]
-    assert debounces(wants) == {("w", 1, "k")} == {pace_key(want(1))}
-    assert throttles(wants) == {(("w", 2, "k"), 60 * SECOND)}
+    asked: list[object] = []
+
+    class Asked:
+        async def debounced_events(self, keys: set[PaceKey]) -> list[DebouncedEvent]:
+            asked.append(keys)
+            return []
+
+        async def throttled_starts(self, keys: set[Any], now: int) -> dict[PaceKey, int]:
+            asked.append((keys, now))
+            return {("w", 2, "k"): 1}
+
+    store = cast(StartingStore, Asked())
+    assert await load_pace(store, [want(3), want(0)], NOW) == LoadedPace()
+    assert asked == []
+    loaded = await load_pace(store, [want(1), want(2), want(3)], NOW)
+    assert asked == [{pace_key(want(1))}, ({(("w", 2, "k"), 60 * SECOND)}, NOW)]
+    assert loaded.starts == {("w", 2, "k"): 1}
 
 
 def test_triggers_by_number() -> None:
