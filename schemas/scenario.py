@@ -249,6 +249,7 @@ class Happening(_Shape, frozen=True):
     do: Annotated[Text | None, _about(f"a person's move: {', '.join(MOVES)}")] = None
     result: GivenResult | None = None
     agent: AgentTrouble | None = None
+    coordinator: Annotated[Text | None, _about("it goes down, or comes up again")] = None
     apply: Annotated[Text | dict[str, Any] | None, _about("a workflow document, or its file")] = None
     expect: Annotated[Expected | None, _about("what must be true at this time")] = None
     run: Annotated[Text | None, _about("of a move, which run; absent: the first")] = None

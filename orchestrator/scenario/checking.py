@@ -36,7 +36,7 @@ class Problem(NamedTuple):
     of_key: bool = False
 
 
-_THINGS: Final = ("start", "event", "do", "result", "agent", "apply", "expect")
+_THINGS: Final = ("start", "event", "do", "result", "agent", "coordinator", "apply", "expect")
 _TROUBLE: Final = ("down", "up", "rebuilt")
 _DECISIONS: Final = ("retry", "skip", "done")
 
@@ -114,6 +114,7 @@ def _happening(path: Path, given: Happening) -> Iterator[Problem]:
     if given.result is not None:
         statuses = [str(status) for status in ResultStatus]
         yield from _word((*path, "result", "status"), given.result.status, statuses, "a result's status")
+    yield from _word((*path, "coordinator"), given.coordinator, ("down", "up"), "what it can be")
     if given.agent is not None:
         yield from _word((*path, "agent", "to"), given.agent.to, _TROUBLE, "what can happen to an agent")
     if given.expect is not None:

@@ -11,7 +11,7 @@ from orchestrator.core.inputs import Wake
 from orchestrator.core.model import Run
 from orchestrator.definitions import Definitions
 from orchestrator.handlers import handle
-from orchestrator.intake import Content, InputForRun, SignalArrived
+from orchestrator.intake import Content, InputForRun, LookForEvent, SignalArrived
 from orchestrator.live import LiveRuns
 from orchestrator.loading import Loader
 from orchestrator.reception import NOTHING
@@ -25,9 +25,9 @@ from orchestrator.work import Work
 from schemas.names import Topology
 from schemas.times import Micros
 
-__all__ = ["EPOCH", "Desk"]
+__all__ = ["Decided", "Desk"]
 
-EPOCH: Final = 1
+_FOR_EVER: Final = 2**62
 T = TypeVar("T")
 
 
@@ -35,9 +35,16 @@ class Desk:
     """Decides. `committed` is told of every batch, with the runs as they were before."""
 
     def __init__(
-        self, settings: Settings, topology: Topology, clock: Clock, committed: Callable[["Decided"], None]
+        self,
+        settings: Settings,
+        topology: Topology,
+        clock: Clock,
+        memory: Memory,
+        committed: Callable[["Decided"], None],
     ) -> None:
-        self.memory = Memory()
+        self.memory = memory
+        self.closed = False
+        """Whether this life is over: what it still had to look at is lost with it."""
         self._settings = settings
         self._topology = topology
         self._clock = clock
@@ -48,7 +55,22 @@ class Desk:
         self._roster = Roster(int(settings.agent_live_for * 1_000_000))
         self._starting = Starting(store, self.definitions, topology.namespace)
         self._loader = Loader(store, self.definitions, self._live.at_hand)
-        for content in _at_once(self._starting.load(clock.now())):
+        _at_once(self._load())
+
+    async def _load(self) -> None:
+        """Take up what memory holds: nothing at the first start, everything at a later one."""
+        memory = self.memory
+        await self.definitions.load()
+        await self.definitions.ensure(await memory.live_versions())
+        self._live.committed((await memory.load_runs(await memory.in_motion())).values())
+        for run_id, at in await memory.wakes(_FOR_EVER, _FOR_EVER):
+            self._live.wake(run_id, at)
+        self._roster.load(await memory.agents(), self._live.runs.values())
+        for signal in await memory.signals():
+            self._later(SignalArrived(signal.id, signal.to, signal.given))
+        for waiting in await memory.waits_to_look_up():
+            self._later(LookForEvent(waiting))
+        for content in await self._starting.load(self._clock.now()):
             self._later(content)
 
     def handle(self, content: Content) -> Any:
@@ -60,7 +82,7 @@ class Desk:
             self._settings,
             self._topology,
             self._clock,
-            EPOCH,
+            self.memory.epoch,
             self.memory.next_outbox_id,
             self.definitions,
             loaded.copy(self._roster.copy(), self._starting.begin(loaded.pace)),
@@ -86,7 +108,7 @@ class Desk:
             self._later(content)
 
     def _later(self, content: Content) -> None:
-        self._clock.after(0, lambda: self.handle(content))
+        self._clock.after(0, lambda: None if self.closed else self.handle(content))
 
     # what is due
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from orchestrator.core.definition import Definition
-from orchestrator.core.model import Run
+from orchestrator.core.model import Run, RunHead
 from orchestrator.intake import (
     ApplyDefinition,
     CommandExpiredOnBus,
@@ -22,11 +22,13 @@ from orchestrator.scenario.agents import Agents, Parcel
 from orchestrator.scenario.clock import Clock
 from orchestrator.scenario.desk import Decided, Desk
 from orchestrator.scenario.log import Change, Entry, Log, SentCommand
+from orchestrator.scenario.memory import Memory
 from orchestrator.scenario.names import RunNames, name_of
 from orchestrator.scenario.script import Script
 from orchestrator.settings import Settings
 from orchestrator.store.port import OutboxMessage
 from schemas.codec import decode, encode
+from schemas.errors import Unreachable
 from schemas.events import Event, read_event
 from schemas.messages import Command, CommandKind, Presence, Result
 from schemas.names import Topology
@@ -49,14 +51,44 @@ class Engine:
         self.log = Log()
         self.watch: Callable[[SentCommand | Change], None] = lambda _: None
         """Is told of every command sent and every change of a status."""
+        self.memory = Memory()
+        self.names = RunNames(self._fans_out)
+        self._settings = settings
         self._topology = Topology()
-        self._desk = Desk(settings, self._topology, clock, self._committed)
-        self.memory = self._desk.memory
-        self.names = RunNames(self._desk.definitions)
+        self._desk = self._begin()
+        self._held: list[Callable[[], None]] | None = None
+        """While the coordinator is down: what arrives, and waits on the broker."""
         self.agents = Agents(clock, script, self, declared)
         self._announced_at: Micros = 0
 
+    def _begin(self) -> Desk:
+        return Desk(self._settings, self._topology, self.clock, self.memory, self._committed)
+
+    def _fans_out(self, head: RunHead, step: str) -> bool:
+        return self._desk.definitions.of(head.version).steps[step].fans_out
+
     # what can happen
+
+    def stop(self) -> None:
+        """The coordinator is down. What arrives waits; what is due passes."""
+        self._desk.closed = True
+        self._held = [] if self._held is None else self._held
+
+    def restart(self) -> None:
+        """The coordinator is up again, with a new epoch."""
+        if self._held is None:
+            return
+        held, self._held = self._held, None
+        self.memory.epoch += 1
+        self._desk = self._begin()
+        for happen in held:
+            self.clock.after(0, happen)
+
+    def _waits(self, happen: Callable[[], None]) -> bool:
+        """Whether something has to wait for the coordinator."""
+        if self._held is not None:
+            self._held.append(happen)
+        return self._held is not None
 
     def apply(self, definition: Definition) -> None:
         """A workflow document is applied."""
@@ -68,12 +100,16 @@ class Engine:
 
     def event(self, event: Event) -> None:
         """A business event arrives."""
+        if self._waits(lambda: self.event(event)):
+            return
         record = self.handle(EventReceived(event))
         self.log.inbox.append(record.outcome)
         self.note("event", "", f"{event.type} {event.id}: {record.outcome}")
 
     def say(self, result: Result) -> None:
         """A result arrives."""
+        if self._waits(lambda: self.say(result)):
+            return
         run = self.memory.runs.get(result.run_id)
         name = self.names.of(result.run_id)
         index = f"[{result.host_index}]" if result.host_index else ""
@@ -92,15 +128,21 @@ class Engine:
 
     def announce(self, presence: Presence) -> None:
         """An agent announces itself."""
+        if self._waits(lambda: self.announce(presence)):
+            return
         self.handle(PresenceReceived(presence))
 
     def returned(self, command: Command) -> None:
         """No queue takes a command."""
+        if self._waits(lambda: self.returned(command)):
+            return
         self.note("note", self.names.of(command.run_id), f"{command.step}: no queue takes the command")
         self.handle(OutboxDone(sent=[], returned=[command]))
 
     def expired(self, command: Command) -> None:
         """A command lay in its queue for too long."""
+        if self._waits(lambda: self.expired(command)):
+            return
         self.note(
             "note", self.names.of(command.run_id), f"{command.step}: the command expired, nobody took it"
         )
@@ -114,7 +156,7 @@ class Engine:
         """Let everything happen up to `until` (since the beginning); False if it never comes to rest."""
         limit = self.clock.beginning + until
         for _ in range(_MAX_HANDLED):
-            events, timers = self.clock.next_at(), self._desk.next_at()
+            events, timers = self.clock.next_at(), None if self._held is not None else self._desk.next_at()
             at = min((at for at in (events, timers) if at is not None), default=None)
             if at is None or at > limit:
                 return True
@@ -136,6 +178,8 @@ class Engine:
 
     def handle(self, content: Content) -> Any:
         """Let `content` happen; returns what its sender is answered, or raises it."""
+        if self._held is not None:
+            raise Unreachable("the coordinator is down", code="unreachable")
         self.log.handled += 1
         return self._desk.handle(content)
 

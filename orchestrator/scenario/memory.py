@@ -7,12 +7,15 @@ from msgspec.structs import replace
 
 from orchestrator.core.facts import Fact
 from orchestrator.core.model import Run
+from orchestrator.motion import waits_for
 from orchestrator.store.port import (
+    AgentRecord,
     Batch,
     InboxRecord,
     KeptEvent,
     Place,
     StoredDefinition,
+    StoredSignal,
     TaskKey,
     WaitingTask,
 )
@@ -35,8 +38,10 @@ class Memory:
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
         self.facts: dict[str, list[Fact]] = {}
-        self.epoch = 1
         self._definitions: dict[str, StoredDefinition] = {}
+        self._current: dict[str, str] = {}
+        self._agents: dict[str, AgentRecord] = {}
+        self._signals: dict[str, StoredSignal] = {}
         self._keys: dict[tuple[str, str], str] = {}
         self._inbox: dict[tuple[str, str], InboxRecord] = {}
         self._waits: dict[TaskKey, WaitingTask] = {}
@@ -45,6 +50,7 @@ class Memory:
         self._debounced: dict[PaceKey, DebouncedEvent] = {}
         self._starts: list[ThrottledStart] = []
         self._outbox_id = 0
+        self.epoch = 1
         self._kept_count = 0
 
     def next_outbox_id(self) -> int:
@@ -57,6 +63,11 @@ class Memory:
     def write(self, batch: Batch) -> None:
         """A batch, all of it."""
         self._definitions.update((one.version, one) for one in batch.definitions)
+        self._current.update(batch.current)
+        self._agents.update(batch.presence)
+        self._signals.update((signal.id, signal) for signal in batch.signals)
+        for done in batch.signals_done:
+            self._signals.pop(done, None)
         for run in (*batch.started, *batch.changed.values()):
             self._write_run(run)
         for run_id, _, fact in batch.facts:
@@ -119,13 +130,55 @@ class Memory:
         """See the port."""
         return self._definitions.get(version)
 
+    # what is read at the beginning of a life
+
+    async def current_definitions(self) -> list[StoredDefinition]:
+        """See the port."""
+        return [self._definitions[version] for _, version in sorted(self._current.items())]
+
+    async def live_versions(self) -> list[str]:
+        """See the port."""
+        return list({run.version for run in self._live()})
+
+    async def in_motion(self) -> list[str]:
+        """See the port."""
+        return [run.head.id for run in self._live() if not waits_for(run)]
+
+    async def wakes(self, until: Micros, limit: int) -> list[tuple[str, Micros]]:
+        """See the port."""
+        due = ((run.head.id, run.wake_at) for run in self._live())
+        found = [(run_id, at) for run_id, at in due if at is not None and at <= until]
+        return sorted(found, key=lambda one: one[1])[:limit]
+
+    async def agents(self) -> list[AgentRecord]:
+        """See the port."""
+        return [record for _, record in sorted(self._agents.items())]
+
+    async def signals(self) -> list[StoredSignal]:
+        """See the port."""
+        return list(self._signals.values())
+
+    async def waits_to_look_up(self) -> list[WaitingTask]:
+        """See the port."""
+        return [one for one in self._waits.values() if one.place in self._kept]
+
     async def group_members(self) -> list[GroupMember]:
-        """None: a scenario begins with an empty store."""
-        return []
+        """See the port."""
+        return [
+            GroupMember(run.head.id, run.head.group, run.queued, run.head.priority, run.version)
+            for run in self._live()
+            if run.head.group and not run.held
+        ]
 
     async def schedules(self) -> list[StoredSchedule]:
-        """None: a scenario begins with an empty store."""
-        return []
+        """See the port."""
+        return [one for _, some in sorted(self._schedules.items()) for one in some]
+
+    def _live(self) -> list[Run]:
+        """The runs that have not ended, in the order of their starts."""
+        return [run for run in self.runs.values() if run.ended is None]
+
+    # when runs start
 
     async def debounced_events(self, keys: Iterable[PaceKey]) -> list[DebouncedEvent]:
         """See the port."""

@@ -1,10 +1,9 @@
 """What runs and commands are called in a scenario."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from orchestrator.core.model import RunHead
-from orchestrator.definitions import Definitions
 from orchestrator.scenario.naming import CommandName
 from schemas.messages import Command, CommandKind
 
@@ -16,8 +15,8 @@ _VERBS: Final = {CommandKind.QUERY: "query", CommandKind.CANCEL: "cancel"}
 class RunNames:
     """A run is called by its workflow (`order`, the second `order~2`), a child by its step (`order/pay`)."""
 
-    def __init__(self, definitions: Definitions) -> None:
-        self._definitions = definitions
+    def __init__(self, fans_out: Callable[[RunHead, str], bool]) -> None:
+        self._fans_out = fans_out
         self._heads: dict[str, RunHead] = {}
         self._names: dict[str, str] = {}
         self._ids: dict[str, str] = {}
@@ -37,8 +36,7 @@ class RunNames:
         if head.parent is None:
             return head.workflow
         above, step = self._heads[head.parent.run_id], head.parent.step
-        fans_out = self._definitions.of(above.version).steps[step].fans_out
-        index = f"[{head.parent.host_index}]" if fans_out else ""
+        index = f"[{head.parent.host_index}]" if self._fans_out(above, step) else ""
         return f"{self.of(above.id)}/{step}{index}"
 
     def of(self, run_id: str) -> str:

@@ -141,6 +141,9 @@ class _Play:
         elif happening.agent is not None:
             self.engine.note("note", "", f"agent {happening.agent.name} is {happening.agent.to}")
             self.engine.agents.trouble(happening.agent.name, happening.agent.to)
+        elif happening.coordinator is not None:
+            self.engine.note("note", "", f"the coordinator is {happening.coordinator}")
+            (self.engine.stop if happening.coordinator == "down" else self.engine.restart)()
         elif place in self.case.applied:
             self.engine.apply(self.case.applied[place])
         elif happening.expect is not None:
