@@ -57,10 +57,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add(total: Counter[str], outcome: Outcome) -> None:
     total["seeds"] += 1
-    total["moves"] += outcome.moves
     total["steps"] += outcome.steps
     total["virtual"] += round(outcome.virtual)
     total.update({f"end:{status}": count for status, count in outcome.ends.items()})
+    total.update({f"move:{name}": count for name, count in outcome.moves.items()})
     total.update({f"fault:{name}": count for name, count in outcome.faults.items()})
 
 
@@ -72,7 +72,7 @@ def summary(total: Counter[str], failed: list[int], seconds: float) -> dict[str,
         "runs": sum(count for name, count in total.items() if name.startswith("end:")),
         "ends": {name[4:]: total[name] for name in sorted(total) if name.startswith("end:")},
         "faults": {name[6:]: total[name] for name in sorted(total) if name.startswith("fault:")},
-        "operator_moves": total["moves"],
+        "operator_moves": {name[5:]: total[name] for name in sorted(total) if name.startswith("move:")},
         "steps": total["steps"],
         "virtual_seconds": total["virtual"],
         "seconds": round(seconds, 1),
@@ -87,6 +87,9 @@ def _text(found: dict[str, Any]) -> str:
         "  ends:   " + ", ".join(f"{name} {count}" for name, count in found["ends"].items()),
         "  faults: " + ", ".join(f"{name} {count}" for name, count in found["faults"].items()),
     ]
+    lines.append(
+        "  moves:  " + ", ".join(f"{name} {count}" for name, count in found["operator_moves"].items())
+    )
     if found["failed"]:
         lines += ["", f"{len(found['failed'])} seeds FAILED:"]
         lines += [f"  {replay(seed)}" for seed in found["failed"]]

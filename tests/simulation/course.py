@@ -12,7 +12,7 @@ from schemas.errors import BatonError
 from schemas.events import new_event, write_event
 from tests.simulation import faults
 from tests.simulation.clockwork import Life
-from tests.simulation.documents import EVENT
+from tests.simulation.documents import EVENT, SIGNAL, VALUES
 from tests.simulation.network import SimBus
 from tests.simulation.nodes import TOPOLOGY, Node
 from tests.simulation.worlds import EPOCH
@@ -44,7 +44,8 @@ class Course:
         await self._outlet.start()
         await self._apply_documents()
         self._plan_faults()
-        acts = [asyncio.create_task(self._events()), asyncio.create_task(self._cancels())]
+        acts = [asyncio.create_task(self._events()), asyncio.create_task(self._meddling())]
+        acts.append(asyncio.create_task(self._signals()))
         while self._sim.loop.time() < CHAOS:
             await asyncio.sleep(2.0)
             await self._sim.person.look()
@@ -82,12 +83,7 @@ class Course:
         for number in range(self._sim.rng.randint(1, 5)):
             data = {"key": self._sim.rng.choice(keys), "go": self._sim.rng.random() < 0.8}
             kind = f"{EVENT}.{self._sim.rng.choice(names)}"
-            event = new_event(id=f"e{number}", source=self._sim.source, type=kind, at=EPOCH, data=data)
-            message = Message(TOPOLOGY.events, kind, write_event(event), content_type=CLOUDEVENT)
-            for _ in range(self._sim.rng.choice((1, 1, 2))):
-                self._sim.later(self._sim.rng.uniform(0, 8), lambda message=message: self._emit(message))  # type: ignore[misc]
-            await self._publish(message)
-            self._sim.events.append(event.id)
+            await self._business_event(f"e{number}", kind, data)
             await asyncio.sleep(self._sim.rng.uniform(0, 6))
         for _ in range(self._sim.rng.choice((0, 0, 0, 1))):
             await self._publish(Message(TOPOLOGY.events, EVENT, b"{", content_type=CLOUDEVENT))
@@ -105,14 +101,27 @@ class Course:
                 return
             await asyncio.sleep(0.2)
 
-    async def _cancels(self) -> None:
-        """A person cancels a run, perhaps."""
-        for _ in range(self._sim.rng.choice((0, 0, 1, 1, 2))):
-            await asyncio.sleep(self._sim.rng.uniform(0, 12))
-            live = self._sim.observer.live()
-            if live:
-                self._sim.happened["cancel"] += 1
-                await self._sim.person.cancel(self._sim.rng.choice(live))
+    async def _meddling(self) -> None:
+        """The operator cancels, pauses and hurries runs, perhaps."""
+        for _ in range(self._sim.rng.choice((0, 0, 1, 1, 2, 3))):
+            await asyncio.sleep(self._sim.rng.uniform(0, 10))
+            await self._sim.person.meddle()
+
+    async def _signals(self) -> None:
+        """Events come that somebody may be waiting for, now or soon."""
+        for number in range(self._sim.rng.randint(0, 6)):
+            await asyncio.sleep(self._sim.rng.uniform(0, 5))
+            data = {"n": self._sim.rng.choice(VALUES)}
+            await self._business_event(f"n{number}", SIGNAL, data)
+
+    async def _business_event(self, event_id: str, kind: str, data: dict[str, Any]) -> None:
+        """Publish an event; perhaps twice, as those do who were not told that it arrived."""
+        event = new_event(id=event_id, source=self._sim.source, type=kind, at=EPOCH, data=data)
+        message = Message(TOPOLOGY.events, kind, write_event(event), content_type=CLOUDEVENT)
+        for _ in range(self._sim.rng.choice((0, 1, 1, 2))):
+            self._sim.later(self._sim.rng.uniform(0, 8), lambda: self._emit(message))
+        await self._publish(message)
+        self._sim.events.append(event.id)
 
     def _plan_faults(self) -> None:
         now = self._sim.loop.time()

@@ -1,10 +1,11 @@
 """Random workflow documents, as plain data.
 
-To add a kind of step or a modifier, write a function that gives its fields and put it into its table.
+To add a kind of step or a modifier, write a function that gives its fields and put it into its table. A seed
+takes the weights as they are, so that most documents hold a few things and some hold many.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -12,113 +13,219 @@ import msgspec
 
 from schemas.workflow import Workflow
 
-__all__ = ["EVENT", "Cast", "random_workflow"]
+__all__ = ["EMITTED", "EVENT", "SIGNAL", "VALUES", "Cast", "random_workflows"]
 
 EVENT = "com.example.sim"
 """Events of type `com.example.sim.<workflow>` start a run of it."""
+
+SIGNAL = "com.example.signal"
+"""Events that `wait_for` steps wait for; `data.n` is one of `VALUES`."""
+
+EMITTED = "com.example.emitted"
+"""Events that `emit` steps publish; they start nothing."""
+
+VALUES = (1, 2, 3)
 
 Fields = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Cast:
-    """Who there is to do the work."""
+    """Who there is to do the work. `zones` are values of the agents' label `zone`."""
 
     agents: tuple[str, ...]
     pools: tuple[str, ...]
+    zones: tuple[str, ...]
 
 
-def random_workflow(rng: Random, name: str, cast: Cast) -> Workflow:
-    """A document of one to six steps in a random order: chains, diamonds, forests."""
-    steps: list[Fields] = []
-    for number in range(rng.choice((1, 2, 2, 3, 3, 4, 4, 5, 6))):
-        step: Fields = {"id": f"s{number}"}
-        for rate, modifier in _MODIFIERS:
-            if rng.random() < rate:
-                step |= modifier(rng, cast, steps)
-        step = _pick(rng, _KINDS)(rng, cast, steps) | step
-        steps.append(step)
-    document: Fields = {
-        "workflow": name,
-        "triggers": [
-            {"event": f"{EVENT}.{name}", "key": "event.data.key", "input": {"go": "${{ event.data.go }}"}}
-        ],
-        "steps": steps,
-    }
-    if rng.random() < 0.3:
+@dataclass
+class _Author:
+    """One document in the making. `plain`: only what the first version of the language had."""
+
+    rng: Random
+    cast: Cast
+    others: list[str]
+    """Workflows that may be run as children."""
+    plain: bool
+    steps: list[Fields] = field(default_factory=list)
+
+    def chance(self, rate: float) -> bool:
+        """Whether something of this likelihood is so."""
+        return self.rng.random() < rate
+
+    def pick(self, *choices: Any) -> Any:
+        """One of these."""
+        return self.rng.choice(choices)
+
+
+def random_workflows(rng: Random, cast: Cast) -> list[Workflow]:
+    """One to three documents, of which the later ones may be children of the earlier ones."""
+    names = [f"w{number}" for number in range(rng.choice((1, 1, 2, 2, 3)))]
+    plain = rng.random() < 0.25
+    return [
+        msgspec.convert(_document(_Author(rng, cast, names[place + 1 :], plain), name), Workflow)
+        for place, name in enumerate(names)
+    ]
+
+
+def _document(author: _Author, name: str) -> Fields:
+    """A document of one to six steps: chains, diamonds, forests."""
+    for number in range(author.pick(1, 2, 2, 3, 3, 4, 4, 5, 6)):
+        author.steps.append(_step(author, f"s{number}"))
+    if not author.plain and author.chance(0.2):
+        author.pick(*author.steps)["pivot"] = True
+    trigger = {"event": f"{EVENT}.{name}", "key": "event.data.key", "input": {"go": "${{ event.data.go }}"}}
+    document: Fields = {"workflow": name, "triggers": [trigger], "steps": author.steps}
+    if author.chance(0.3):
         document["output"] = {"go": "${{ input.go }}"}
-    return msgspec.convert(document, Workflow)
+    for rate, modifier in _OF_WORKFLOW:
+        if not author.plain and author.chance(rate):
+            document |= modifier(author, trigger)
+    return document
 
 
-def _pick(rng: Random, table: list[tuple[float, Any]]) -> Any:
-    """One entry of a table of (weight, entry)."""
-    return rng.choices([entry for _, entry in table], [weight for weight, _ in table])[0]
+def _step(author: _Author, name: str) -> Fields:
+    kinds = [(weight, kind) for weight, kind in _KINDS if not author.plain or kind is _action]
+    kind = author.rng.choices([kind for _, kind in kinds], [weight for weight, _ in kinds])[0]
+    step: Fields = {"id": name} | kind(author)
+    for rate, old, goes_with, modifier in _MODIFIERS:
+        fits = goes_with is None or goes_with in step
+        if fits and (old or not author.plain) and author.chance(rate):
+            step |= modifier(author, step)
+    return step
 
 
 # Kinds of steps
 
 
-def _action(rng: Random, cast: Cast, steps: list[Fields]) -> Fields:
-    """A command to an agent or a pool, with an undo more often than not."""
-    fields: Fields = {
+def _action(author: _Author) -> Fields:
+    """A command to an agent, a pool, or whoever has a label."""
+    return {
         "action": "do.it",
-        "target": _target(rng, cast),
+        "target": _target(author),
         "with": {"go": "${{ input.go }}"},
-        "timeout": rng.choice(("1s", "3s", "8s")),
+        "timeout": author.pick("1s", "3s", "8s"),
     }
-    if rng.random() < 0.75:
-        fields["compensate"] = _undo(rng, cast)
+
+
+def _target(author: _Author) -> Any:
+    if author.cast.pools and author.chance(0.25):
+        return {"pool": author.pick(*author.cast.pools)}
+    if not author.plain and author.chance(0.2):
+        return {"labels": {"zone": author.pick(*author.cast.zones, "nowhere")}}
+    return author.pick(*author.cast.agents) if author.chance(0.97) else "nobody"
+
+
+def _on_all(author: _Author) -> Fields:
+    """A command to every host of a zone, perhaps in batches."""
+    fields = _action(author) | {"target": {"labels": {"zone": author.pick(*author.cast.zones)}, "all": True}}
+    if author.chance(0.7):
+        fields["rollout"] = {"batch": author.pick(1, 2, "50%"), "max_failures": author.pick(0, 0, 1)}
+        if author.chance(0.3):
+            fields["rollout"]["pause"] = "2s"
     return fields
 
 
-def _target(rng: Random, cast: Cast) -> Any:
-    if cast.pools and rng.random() < 0.25:
-        return {"pool": rng.choice(cast.pools)}
-    return rng.choice(cast.agents) if rng.random() < 0.97 else "nobody"
+def _sleep(author: _Author) -> Fields:
+    return {"sleep": author.pick("500ms", "3s", '${{ input.go ? "1s" : "2s" }}')}
 
 
-def _undo(rng: Random, cast: Cast) -> Fields:
+def _wait_for(author: _Author) -> Fields:
+    wait: Fields = {"event": SIGNAL, "timeout": author.pick("3s", "10s", "20s")}
+    if author.chance(0.8):
+        wait["correlate"] = {"from": "event.data.n", "expect": str(author.pick(*VALUES))}
+    if author.chance(0.2):
+        wait["if"] = f"event.data.n > {author.pick(0, 1)}"
+    return {"wait_for": wait}
+
+
+def _approve(author: _Author) -> Fields:
+    fields: Fields = {"timeout": author.pick("5s", "30s"), "on_timeout": author.pick("reject", "approve")}
+    return {"approve": fields | ({"by": ["person"]} if author.chance(0.5) else {})}
+
+
+def _emit(author: _Author) -> Fields:
+    return {"emit": {"type": EMITTED, "data": {"go": "${{ input.go }}"}}}
+
+
+def _child(author: _Author) -> Fields:
+    if not author.others:
+        return _action(author)
+    return {"workflow": author.pick(*author.others), "with": {"go": "${{ input.go }}"}}
+
+
+_KINDS: list[tuple[float, Callable[[_Author], Fields]]] = [
+    (8.0, _action),
+    (1.2, _on_all),
+    (0.5, _sleep),
+    (1.0, _wait_for),
+    (0.7, _approve),
+    (0.5, _emit),
+    (2.0, _child),
+]
+"""Weight and fields of each kind."""
+
+
+# Modifiers of steps
+
+
+def _needs(author: _Author, step: Fields) -> Fields:
+    names = [step["id"] for step in author.steps]
+    return {"needs": sorted(author.rng.sample(names, author.rng.randint(0, min(3, len(names)))))}
+
+
+def _condition(author: _Author, step: Fields) -> Fields:
+    return {"if": author.pick("input.go", "input.go", "!input.go", "input.missing")}
+
+
+def _retry(author: _Author, step: Fields) -> Fields:
+    delay = author.pick("100ms", "1s", "4s")
+    return {"retry": {"attempts": author.rng.randint(1, 4), "delay": delay, "max_delay": "5s"}}
+
+
+def _compensate(author: _Author, step: Fields) -> Fields:
     undo: Fields = {
         "action": "undo.it",
-        "timeout": rng.choice(("1s", "3s", "8s")),
-        "retry": {"attempts": rng.choice((1, 2, 4)), "delay": rng.choice(("100ms", "1s")), "max_delay": "5s"},
+        "timeout": author.pick("1s", "3s", "8s"),
+        "retry": {"attempts": author.pick(1, 2, 4), "delay": author.pick("100ms", "1s"), "max_delay": "5s"},
     }
-    if rng.random() < 0.5:
+    if author.chance(0.5):
         undo["idempotent"] = True
-    if rng.random() < 0.2:
+    if author.chance(0.2):
         undo["after_failure"] = True
-    if rng.random() < 0.1:
-        undo["target"] = rng.choice(cast.agents)
-    return undo
+    if author.chance(0.1):
+        undo["target"] = author.pick(*author.cast.agents)
+    return {"compensate": undo}
 
 
-_KINDS: list[tuple[float, Callable[[Random, Cast, list[Fields]], Fields]]] = [(1.0, _action)]
+def _foreach(author: _Author, step: Fields) -> Fields:
+    if isinstance(step.get("target"), dict) and step["target"].get("all"):
+        return {}
+    fields: Fields = {"foreach": author.pick("[1, 2, 3]", "[1, 2]", "[]", "[1, 2, 3, 4, 5]", "input.go")}
+    return fields | ({"max_parallel": author.pick(1, 2)} if author.chance(0.6) else {})
 
 
-# Modifiers of any step
-
-
-def _needs(rng: Random, cast: Cast, steps: list[Fields]) -> Fields:
-    names = [step["id"] for step in steps]
-    return {"needs": sorted(rng.sample(names, rng.randint(0, min(3, len(names)))))}
-
-
-def _condition(rng: Random, cast: Cast, steps: list[Fields]) -> Fields:
-    return {"if": rng.choice(("input.go", "input.go", "!input.go", "input.missing"))}
-
-
-def _idempotent(rng: Random, cast: Cast, steps: list[Fields]) -> Fields:
-    return {"idempotent": True}
-
-
-def _retry(rng: Random, cast: Cast, steps: list[Fields]) -> Fields:
-    delay = rng.choice(("100ms", "1s", "4s"))
-    return {"retry": {"attempts": rng.randint(1, 4), "delay": delay, "max_delay": "5s"}}
-
-
-_MODIFIERS: list[tuple[float, Callable[[Random, Cast, list[Fields]], Fields]]] = [
-    (0.55, _needs),
-    (0.12, _condition),
-    (0.45, _idempotent),
-    (0.5, _retry),
+_MODIFIERS: list[tuple[float, bool, str | None, Callable[[_Author, Fields], Fields]]] = [
+    (0.55, True, None, _needs),
+    (0.12, True, None, _condition),
+    (0.45, True, "action", lambda author, step: {"idempotent": True}),
+    (0.5, True, "action", _retry),
+    (0.3, True, "workflow", _retry),
+    (0.75, True, "action", _compensate),
+    (0.15, False, None, _foreach),
+    (0.2, False, None, lambda author, step: {"on_failure": author.pick("continue", "pause")}),
+    (0.2, False, "action", lambda author, step: {"on_unknown": author.pick("retry", "compensate")}),
+    (0.15, False, "action", lambda author, step: {"start_within": author.pick("2s", "20s")}),
+    (0.15, False, None, lambda author, step: {"priority": author.rng.randint(0, 9)}),
 ]
+"""Rate, whether the first version had it, the field it goes with (None: any step), and its fields."""
+
+
+# Modifiers of workflows
+
+
+_OF_WORKFLOW: list[tuple[float, Callable[[_Author, Fields], Fields]]] = [
+    (0.1, lambda author, trigger: {"timeout": author.pick("5s", "15s")}),
+    (0.1, lambda author, trigger: {"priority": author.rng.randint(0, 9)}),
+]
+"""Rate and fields of each; `trigger` is the trigger that starts it, and may be changed."""

@@ -35,7 +35,11 @@ CANARY = "canary-password-7e1b"
 """Stands for every secret that a process is given; nothing may ever show it."""
 
 SETTINGS = Settings(
-    amqp_url=f"amqp://baton:{CANARY}@broker/", start_within=10.0, grace=5.0, reconcile_every=60.0
+    amqp_url=f"amqp://baton:{CANARY}@broker/",
+    start_within=10.0,
+    grace=5.0,
+    query_every=5.0,
+    reconcile_every=60.0,
 )
 LIMITS = Limits(
     heartbeat=3.0, kill_after=3.0, retry_returned=5.0, stop_grace=2.0, presence_interval=60.0, prefetch=8
@@ -151,10 +155,15 @@ class AgentNode(Node):
     """A host with an agent."""
 
     def __init__(
-        self, *args: Any, pools: tuple[str, ...], actions: Callable[[Life], dict[str, Action]]
+        self,
+        *args: Any,
+        pools: tuple[str, ...],
+        labels: dict[str, str],
+        actions: Callable[[Life], dict[str, Action]],
     ) -> None:
         super().__init__(*args)
         self.pools = pools
+        self.labels = labels
         self._journal: Journal | None = None
         self._actions = actions
         self._instances = count(1)
@@ -166,7 +175,7 @@ class AgentNode(Node):
         state.mkdir(exist_ok=True)
         self._stop = stop = asyncio.Event()
         settings = AgentSettings(
-            self.name, state, pools=self.pools, labels={"name": self.name}, concurrency=4, limits=LIMITS
+            self.name, state, pools=self.pools, labels=self.labels, concurrency=4, limits=LIMITS
         )
         bus = SimBus(self.network, declarations(settings), life)
         world = AgentWorld(self.name, self.clock, self._instances)

@@ -94,7 +94,7 @@ class Observer:
 
     def step(self, run: Run, name: str) -> StepDef:
         """The definition of a run's step."""
-        return self.definitions[run.head.version].steps[name]
+        return self.definitions[run.version].steps[name]
 
     def tasks(self, run: Run) -> list[tuple[StepDef, int, Task]]:
         """Every task with its step."""

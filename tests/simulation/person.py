@@ -1,13 +1,23 @@
-"""The operator: cancels runs now and then, and decides what only a person can decide.
+"""The operator: meddles now and then, and decides what only a person can decide.
 
 An honest person: looks at the hosts (the ledger) before saying whether something was done, and waits while it
 still goes on or a host is away.
 """
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from orchestrator.core.inputs import CancelRun, Input, ResolveTask
-from orchestrator.core.model import Run, Task
+from orchestrator.core.inputs import (
+    ApproveTask,
+    CancelRun,
+    Input,
+    PauseRun,
+    ResolveTask,
+    ResumeRun,
+    RetryFrom,
+    RetryNow,
+)
+from orchestrator.core.model import Run, Task, WaitOn
 from orchestrator.intake import InputForRun
 from schemas.errors import BatonError
 
@@ -19,66 +29,106 @@ __all__ = ["Person"]
 PATIENCE = 20.0
 """Seconds that something must have been in question before the person decides."""
 
+SHORT = 4.0
+"""Seconds after which an approval may be answered, and a paused run goes on."""
+
 ENOUGH = 3
-"""How often a person has a failed undo tried again."""
+"""How often a person has something tried again."""
+
+WHO = "person"
+
+Key = tuple[str, str, int]
 
 
 class Person:
-    """Moves of the operator. `idle` once nothing waits for one."""
+    """Moves of the operator, counted by kind."""
 
     def __init__(self, sim: "Simulation") -> None:
         self._sim = sim
-        self._since: dict[tuple[str, str, int], float] = {}
-        self._retried: dict[tuple[str, str, int], int] = {}
-        self.moves = 0
+        self._since: dict[Key, float] = {}
+        self._retried: Counter[Key] = Counter()
+        self._silent: set[Key] = set()
+        self.moves: Counter[str] = Counter()
         self.refused = 0
 
     async def look(self) -> None:
         """Decide about everything that is ripe."""
-        sim = self._sim
-        ripe: list[tuple[Run, str, int, Task]] = []
-        for run in sim.observer.live():
-            for step, index, task in sim.observer.tasks(run):
-                key = (run.head.id, step.id, index)
-                if not task.needs_person:
-                    self._since.pop(key, None)
-                elif sim.loop.time() - self._since.setdefault(key, sim.loop.time()) >= PATIENCE:
-                    ripe.append((run, step.id, index, task))
-        for run, step_id, index, task in ripe:
-            decision = self._decide(run, step_id, index, task)
-            if decision:
-                why = "looked at the host"
-                move = ResolveTask(step_id, decision, who="person", why=why, host_index=index)
-                await self._move(run.head.id, move)
+        for run in self._sim.observer.live():
+            before = sum(self.moves.values()) + self.refused
+            for step, index, task in self._sim.observer.tasks(run):
+                await self._look_at(run, step.id, index, task)
+            quiet = before == sum(self.moves.values()) + self.refused
+            if run.paused and quiet and self._ripe((run.head.id, "", 0), SHORT, is_so=True):
+                await self._move(run.head.id, ResumeRun(WHO, "long enough"))
+            elif not run.paused:
+                self._ripe((run.head.id, "", 0), SHORT, is_so=False)
 
-    def _decide(self, run: Run, step: str, index: int, task: Task) -> str:
+    async def _look_at(self, run: Run, step: str, index: int, task: Task) -> None:
+        key = (run.head.id, step, index)
+        asked = task.wait is not None and task.wait.on is WaitOn.APPROVAL
+        if self._ripe(key, SHORT if asked else PATIENCE, is_so=asked or task.needs_person):
+            if asked:
+                await self._answer(key)
+            elif decision := self._decide(run, key, task):
+                why = "looked at the host"
+                await self._move(run.head.id, ResolveTask(step, decision, WHO, why, index))
+
+    def _ripe(self, key: Key, patience: float, *, is_so: bool) -> bool:
+        """Whether something has been so for long enough."""
+        now = self._sim.loop.time()
+        if not is_so:
+            self._since.pop(key, None)
+            return False
+        return now - self._since.setdefault(key, now) >= patience
+
+    async def _answer(self, key: Key) -> None:
+        """Approve, reject, or never answer."""
+        choice = self._sim.rng.random()
+        if key in self._silent or choice < 0.2:
+            self._silent.add(key)
+            return
+        await self._move(key[0], ApproveTask(key[1], choice < 0.8, WHO, "read it", key[2]))
+
+    def _decide(self, run: Run, key: Key, task: Task) -> str:
         """`retry`, `skip`, `done`, or "" for not yet."""
         sim = self._sim
-        if task.command_id and (
-            sim.ledger.active(task.command_id)
-            or not all(node.alive and not node.life.frozen for node in sim.agents)  # type: ignore[union-attr]
-        ):
+        if any(one.active for one in sim.ledger.of_run.get(run.head.id, ()) if one.task == key):
             return ""
-        there = sim.ledger.is_there((run.head.id, step, index))
-        if not task.undoing:
-            if there:
-                return "done"
-            return "skip" if run.going_back or sim.rng.random() < 0.5 else "retry"
-        if not there:
+        if task.command_id and not all(sim.is_well(node) for node in sim.agents):
+            return ""
+        there = sim.ledger.is_there(key)
+        if there is not task.undoing and sim.observer.step(run, key[1]).kind == "action":
             return "done"
-        key = (run.head.id, step, index)
-        self._retried[key] = self._retried.get(key, 0) + 1
-        return "retry" if self._retried[key] <= ENOUGH else "skip"
+        self._retried[key] += 1
+        if run.going_back and not task.undoing:
+            return "skip"
+        return "retry" if self._retried[key] <= ENOUGH and sim.rng.random() < 0.8 else "skip"
 
-    async def cancel(self, run: Run) -> None:
-        """Cancel a run."""
-        await self._move(run.head.id, CancelRun("person", "changed their mind"))
+    async def meddle(self) -> None:
+        """Do something to some run that nobody asked for."""
+        live = self._sim.observer.live()
+        if not live:
+            return
+        rng = self._sim.rng
+        run = rng.choice(live)
+        step = rng.choice(list(run.steps) or ["s0"])
+        given: Input = rng.choice(
+            (
+                CancelRun(WHO, "changed their mind"),
+                CancelRun(WHO, "changed their mind"),
+                PauseRun(WHO, "wants to look"),
+                RetryNow(WHO, "has no time"),
+                RetryFrom(step, WHO, "wants it again"),
+            )
+        )
+        await self._move(run.head.id, given)
 
     async def _move(self, run_id: str, given: Input) -> None:
-        self._sim.note("person", f"{run_id}: {given}")
+        kind = type(given).__name__
+        self._sim.note(WHO, f"{run_id}: {given}")
         try:
             await self._sim.coordinator.submit(InputForRun(run_id, given))
-            self.moves += 1
+            self.moves[kind] += 1
         except BatonError as error:
             self.refused += 1
-            self._sim.note("person", f"{run_id}: refused: {error.code}")
+            self._sim.note(WHO, f"{run_id}: refused: {error.code}")

@@ -21,7 +21,6 @@ from typing import Any
 
 from agents import Context
 from orchestrator.core.compiler import compile_definition
-from orchestrator.core.definition import Definition
 from orchestrator.core.facts import Fact
 from orchestrator.core.model import Run
 from orchestrator.store import rows
@@ -32,7 +31,7 @@ from schemas.errors import Conflict
 from tests.simulation import invariants
 from tests.simulation.clockwork import Life, NothingLeft, SimLoop, outside
 from tests.simulation.course import Course
-from tests.simulation.documents import Cast, random_workflow
+from tests.simulation.documents import Cast, random_workflows
 from tests.simulation.ledger import Ledger, Performance
 from tests.simulation.network import Network
 from tests.simulation.nodes import AgentNode, CoordinatorNode, Node
@@ -55,7 +54,7 @@ class Outcome:
     violations: list[tuple[str, str]]
     ends: dict[str, int]
     faults: dict[str, int]
-    moves: int
+    moves: dict[str, int]
     steps: int
     virtual: float
     seconds: float
@@ -78,7 +77,7 @@ def simulate(seed: int, *, keep_trace: bool = False) -> Outcome:
         violations=sim.violations,
         ends={str(status): count for status, count in sim.observer.ends().items()},
         faults=dict(sim.happened),
-        moves=sim.person.moves,
+        moves=dict(sim.person.moves),
         steps=sim.loop.steps,
         virtual=sim.loop.time(),
         seconds=time.perf_counter() - begun,
@@ -115,8 +114,8 @@ class Simulation:
         self.ledger.on_effect = lambda one: self.note(str(one.life), f"{one.command_id} took effect")
         self.ledger.on_end = lambda one: self.note(str(one.life), f"{one.command_id} {one.ended}")
         self.cast = _cast(self.rng)
-        documents = [random_workflow(self.rng, f"w{n}", self.cast) for n in range(self.rng.randint(1, 2))]
-        self.definitions = {one.version: one for one in map(_compiled, documents)}
+        documents = random_workflows(self.rng, self.cast)
+        self.definitions = {one.version: one for one in map(compile_definition, documents)}
         self.observer = Observer(self.definitions, self._check_batch, self._check_fact)
         self.coordinator = CoordinatorNode(*self._place("coordinator"), committed=self._committed)
         self.agents = [self._agent(name) for name in self.cast.agents]
@@ -135,6 +134,7 @@ class Simulation:
         node: AgentNode = AgentNode(
             *self._place(name),
             pools=pools,
+            labels={"zone": self.rng.choice(("north", "north", "south"))},
             actions=lambda life: self.ledger.actions(life, lambda: node.instance_id, self._undoes_failures),
         )
         return node
@@ -168,6 +168,10 @@ class Simulation:
             with contextlib.suppress(BaseException):
                 task.get_coro().close()
         self.loop.close()
+
+    def is_well(self, node: Node) -> bool:
+        """Whether a node's process runs."""
+        return node.life is not None and not node.life.dead and not node.life.frozen
 
     def later(self, delay: float, call: Callable[[], Any]) -> None:
         """Have something happen after `delay` seconds."""
@@ -324,11 +328,7 @@ class _LogHandler(logging.Handler):
 
 def _cast(rng: Random) -> Cast:
     agents = tuple(f"host-{number}" for number in range(1, rng.choice((1, 2, 2, 3)) + 1))
-    return Cast(agents, ("pool-a",) if rng.random() < 0.5 else ())
-
-
-def _compiled(document: Any) -> Definition:
-    return compile_definition(document)
+    return Cast(agents, ("pool-a",) if rng.random() < 0.5 else (), zones=("north", "south"))
 
 
 def _brief(fact: Fact) -> str:

@@ -1,0 +1,130 @@
+"""Invariants of the whole, when everything has come to rest."""
+
+from typing import TYPE_CHECKING
+
+from orchestrator.core.evolution import fold
+from orchestrator.core.facts import AttemptFailed, AttemptSucceeded, ResultIgnored, TaskInDoubt, TaskResolved
+from orchestrator.core.model import Run, StepStatus, Task
+from tests.simulation.invariants.tables import at_end, done_twice_in_a_pool
+from tests.simulation.nodes import CANARY, TOPOLOGY
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+S = StepStatus
+
+
+@at_end
+def every_run_has_ended(sim: "Simulation") -> str | None:
+    """After the faults stop, every run reaches an end within a bound, if need be with a person's help."""
+    live = [f"{run.head.id} ({run.status})" for run in sim.observer.live()]
+    return f"after {sim.bound:.0f} s still live: {', '.join(live)}" if live else None
+
+
+@at_end
+def every_event_is_accounted_for(sim: "Simulation") -> str | None:
+    """Every message ends applied, duplicate, rejected or dead: events."""
+    for event_id in sim.events:
+        if (sim.source, event_id) not in sim.observer.inbox:
+            return f"event {event_id} was confirmed to its publisher and is nowhere"
+    return None
+
+
+@at_end
+def every_result_is_accounted_for(sim: "Simulation") -> str | None:
+    """Every message ends applied, duplicate, rejected or dead: final results."""
+    told = {
+        fact.command_id
+        for facts in sim.observer.facts.values()
+        for fact in facts
+        if isinstance(fact, AttemptSucceeded | AttemptFailed | TaskInDoubt | ResultIgnored)
+    }
+    told |= sim.observer.refused_results
+    for command_id in sim.observer.final_results:
+        if command_id not in told and not _full(sim, command_id):
+            return f"the result of {command_id} was published and is nowhere"
+    return None
+
+
+def _full(sim: "Simulation", command_id: str) -> bool:
+    """Whether the run's history records no more ignored results."""
+    run = sim.observer.runs.get(command_id.split("/", maxsplit=1)[0])
+    return run is not None and run.ignored >= 100
+
+
+@at_end
+def nothing_is_left_lying(sim: "Simulation") -> str | None:
+    """Every outbox row is sent or expired, and every queue but the dead letters' is empty."""
+    if sim.observer.outbox:
+        return f"in the outbox: {list(sim.observer.outbox.values())[:3]}"
+    left = {name: count for name, count in sim.queue_lengths().items() if count and name != TOPOLOGY.dead}
+    return f"in queues: {left}" if left else None
+
+
+@at_end
+def the_world_is_as_the_runs_say(sim: "Simulation") -> str | None:
+    """Undone is exactly what had effect: what a run left behind on the hosts is what its state says."""
+    for run in sim.observer.runs.values():
+        for step, index, task in sim.observer.tasks(run):
+            problem = _disagrees(sim, run, step.id, index, task) if step.kind == "action" else None
+            if problem:
+                return f"{run.head.id}/{step.id}/{index} is {task.status}, and {problem}"
+    return None
+
+
+def _disagrees(sim: "Simulation", run: Run, step: str, index: int, task: Task) -> str | None:
+    """What is wrong between a task and the hosts; nothing where a person had to guess."""
+    key = (run.head.id, step, index)
+    commands = [one.command_id for one in sim.ledger.of_run.get(run.head.id, ()) if one.task == key]
+    if any(name in sim.observer.by_person or done_twice_in_a_pool(sim, name) for name in commands):
+        return None
+    effects = sim.ledger.effects.get(key, {})
+    there = [agent for agent, effect in effects.items() if effect.present]
+    if any(agent in sim.rebuilt for agent in effects):
+        return None
+    resolved = any(
+        isinstance(fact, TaskResolved) and fact.step == step for fact in sim.observer.facts[run.head.id]
+    )
+    if task.status is S.SUCCEEDED and not there and not resolved:
+        return "its effect is not there"
+    if task.status is S.COMPENSATED and task.effect_agent in there and not resolved:
+        return f"its effect is still on {task.effect_agent}"
+    if there and not task.effect and not resolved:
+        return f"there is an effect on {', '.join(there)} that the run does not know"
+    return None
+
+
+@at_end
+def the_database_holds_what_was_committed(sim: "Simulation") -> str | None:
+    """Each stored history has no gaps and folds to the stored state, which is what was committed."""
+    for run, facts in sim.stored_runs():
+        if [seq for seq, _ in facts] != list(range(1, run.seq + 1)):
+            return f"{run.head.id}: the history has the numbers {[seq for seq, _ in facts]}"
+        if fold(run.head, [fact for _, fact in facts]) != run:
+            return f"{run.head.id}: the history does not lead to the state"
+        if sim.observer.runs.get(run.head.id) != run:
+            return f"{run.head.id}: stored is not what was committed"
+    stored = {run.head.id for run, _ in sim.stored_runs()}
+    missing = [run_id for run_id in sim.observer.runs if run_id not in stored]
+    return f"committed and not stored: {missing}" if missing else None
+
+
+@at_end
+def pinned_definitions_stay(sim: "Simulation") -> str | None:
+    """A run keeps the definition that it started with, and the database has it."""
+    for run in sim.observer.runs.values():
+        if run.version not in sim.stored_versions():
+            return f"{run.head.id} is pinned to {run.version}, which is gone"
+    return None
+
+
+@at_end
+def no_secret_gets_out(sim: "Simulation") -> str | None:
+    """No canary secret in the databases, the logs, the trace or the queues."""
+    canary = CANARY.encode()
+    for path in sorted(sim.directory.rglob("*")):
+        if path.is_file() and canary in path.read_bytes():
+            return f"the canary is in {path.name}"
+    if any(CANARY in text for _, _, text in sim.trace):
+        return "the canary is in the trace or the log"
+    return None

@@ -1,0 +1,60 @@
+"""Where invariants are kept until they are asked; see `tests.simulation.invariants`."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from orchestrator.core.facts import Fact
+from orchestrator.core.model import Run, StepStatus, Task
+from orchestrator.store.port import Batch
+from runtime.bus.port import Message
+from tests.simulation.ledger import Performance
+
+if TYPE_CHECKING:
+    from tests.simulation.simulation import Simulation
+
+__all__ = [
+    "AT_BATCH",
+    "AT_END",
+    "AT_FACT",
+    "AT_PUBLISH",
+    "AT_START",
+    "at_batch",
+    "at_end",
+    "at_fact",
+    "at_publish",
+    "at_start",
+    "done_twice_in_a_pool",
+    "to_undo",
+]
+
+F = TypeVar("F", bound=Callable[..., str | None])
+
+AT_BATCH: list[Callable[["Simulation", int, Batch], str | None]] = []
+AT_FACT: list[Callable[["Simulation", Run, Fact, Run], str | None]] = []
+AT_PUBLISH: list[Callable[["Simulation", Message], str | None]] = []
+AT_START: list[Callable[["Simulation", Performance], str | None]] = []
+AT_END: list[Callable[["Simulation"], str | None]] = []
+
+
+def _into(table: list[Any]) -> Callable[[F], F]:
+    def add(function: F) -> F:
+        table.append(function)
+        return function
+
+    return add
+
+
+at_batch, at_fact, at_publish = _into(AT_BATCH), _into(AT_FACT), _into(AT_PUBLISH)
+at_start, at_end = _into(AT_START), _into(AT_END)
+
+
+def to_undo(sim: "Simulation", run: Run, name: str, task: Task) -> bool:
+    """Whether a task has an effect that is still to be undone."""
+    undoable = sim.observer.step(run, name).can_undo
+    return undoable and task.effect and not task.given_up and task.status is not StepStatus.COMPENSATED
+
+
+def done_twice_in_a_pool(sim: "Simulation", command_id: str) -> bool:
+    """Whether two agents of a pool ran one idempotent command, of which only the last is undone (rule 4)."""
+    agents = {one.agent for one in sim.ledger.of_command.get(command_id, ())}
+    return len(agents) > 1 and sim.observer.commands[command_id].idempotent
