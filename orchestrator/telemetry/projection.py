@@ -1,15 +1,18 @@
 """Spans as a projection of the history: pure, so the same facts give the same spans, whoever folds them when.
 
-A run is one trace: `run {workflow}` (SERVER) > `step {step}` and `undo {step}` (PRODUCER) > what the agent
-does. The ids of all of them are fixed when the run starts (`TraceContext`). A span is made when the fact that
-ends it is folded; until then there is none: a task that waits for a person has no span yet, nor has its run.
+A run is one trace: `run {workflow}` (SERVER) > `step {step}` and `undo {step}` (PRODUCER; INTERNAL where no
+message was sent) > what the agent does, or a child run. The ids of all of them are fixed when the run starts
+(`TraceContext`). A span is made when the fact that ends it is folded; until then there is none: a task that
+waits for a person has no span yet, nor has its run. A task that a person has done again has a span for each.
 
 Attributes follow OpenTelemetry's conventions for CI/CD pipelines and for messaging on RabbitMQ. No payload:
 no key, input, output, argument or error message goes in; of an error only its code.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, Final, Literal
 
 from msgspec.structs import replace
@@ -17,27 +20,26 @@ from msgspec.structs import replace
 from orchestrator.core.evolution import evolve
 from orchestrator.core.facts import (
     AttemptFailed,
-    AttemptSent,
     AttemptSucceeded,
-    CancelSent,
     Fact,
     ResultIgnored,
     RunEnded,
-    RunGoingBack,
-    RunStarted,
-    TaskInDoubt,
+    TaskDone,
     TaskResolved,
 )
 from orchestrator.core.model import Run, RunHead, RunStatus, StepStatus, Task
+from orchestrator.telemetry.stories import (
+    Attribute,
+    SpanEvent,
+    Story,
+    tell,
+    tell_run,
+    without_payload,
+)
 from schemas.names import Topology
 from schemas.times import Micros
 
-__all__ = ["Origin", "Projection", "SpanEvent", "SpanRecord", "tells_of_spans"]
-
-Attribute = str | int
-
-MAX_EVENTS: Final = 100
-"""Most events of one span; retries can be many."""
+__all__ = ["Origin", "Projection", "SpanRecord", "tells_of_spans"]
 
 _RUN_RESULT: Final = {
     RunStatus.SUCCEEDED: "success",
@@ -49,17 +51,10 @@ _FAILURE: Final = {"timed_out": "timeout"} | dict.fromkeys(
     ("returned", "expired", "unknown", "never_seen"), "error"
 )
 """Statuses of an attempt that is no failure of the action itself."""
-_NOTHING: Final[Mapping[str, Attribute]] = {}
+_WAITED: Final = frozenset({"wait_timed_out", "approval_timed_out"})
+"""Codes of waits that ended for nothing."""
+_OVER: Final = frozenset({StepStatus.SUCCEEDED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})
 _BAD: Final = frozenset({"failure", "error", "timeout"})
-
-
-@dataclass(frozen=True, slots=True)
-class SpanEvent:
-    """A moment within a span."""
-
-    name: str
-    at: Micros
-    attributes: Mapping[str, Attribute]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +68,7 @@ class SpanRecord:
     span_id: str
     parent_id: str
     name: str
-    kind: Literal["server", "producer"]
+    kind: Literal["server", "producer", "internal"]
     start: Micros
     end: Micros
     attributes: Mapping[str, Attribute]
@@ -97,31 +92,26 @@ def tells_of_spans(fact: Fact) -> bool:
     return not isinstance(fact, ResultIgnored)
 
 
-@dataclass(slots=True)
-class _Story:
-    """What is told of a task's work, or of a run, before its span ends."""
-
-    action: str = ""
-    events: list[SpanEvent] = field(default_factory=list)
-
-    def add(self, name: str, at: Micros, attributes: Mapping[str, Attribute] = _NOTHING) -> None:
-        if len(self.events) < MAX_EVENTS:
-            self.events.append(SpanEvent(name, at, attributes))
-
-
 class _Trace:
     """One live run: its folded state without payloads, and the stories of what goes on in it."""
 
     def __init__(self, head: RunHead) -> None:
         self.run = Run(head=replace(head, input=None, event=None), steps={})
-        self.story = _Story()
-        self._tasks: dict[tuple[str, int, bool], _Story] = {}
+        self.story = Story()
+        self._tasks: dict[tuple[str, int, bool], Story] = {}
+        self._told: Counter[tuple[str, int, bool]] = Counter()
 
-    def task(self, step: str, host_index: int, *, undo: bool) -> _Story:
-        return self._tasks.setdefault((step, host_index, undo), _Story())
+    def task(self, step: str, host_index: int, *, undo: bool) -> Story:
+        return self._tasks.setdefault((step, host_index, undo), Story())
 
-    def finish(self, step: str, host_index: int, *, undo: bool) -> _Story:
-        return self._tasks.pop((step, host_index, undo), _Story())
+    def finish(self, step: str, host_index: int, *, undo: bool) -> tuple[Story, str]:
+        """The story of what has ended, and its span's id: commands name the first, others derive from it."""
+        place = (step, host_index, undo)
+        first = self.run.head.trace.span_of(step, host_index, undo=undo)
+        number = self._told[place]
+        self._told[place] += 1
+        span_id = blake2b(f"{first}/{number}".encode(), digest_size=8).hexdigest() if number else first
+        return self._tasks.pop(place, Story()), span_id
 
 
 class Projection:
@@ -159,56 +149,33 @@ class Projection:
 
     def _fold(self, trace: _Trace, fact: Fact) -> SpanRecord | None:
         """Let a fact be true, and say which span it ends."""
-        fact = _without_payload(fact)
+        fact = without_payload(fact)
         before = trace.run
         trace.run = evolve(before, fact)
-        match fact:
-            case RunStarted() | ResultIgnored():
-                return None
-            case RunGoingBack(failure=failure):
-                where = {"baton.step": failure.step} if failure.step else {}
-                trace.story.add("baton.going_back", fact.at, {"error.type": failure.code} | where)
-                return None
-            case RunEnded():
-                return _run_span(trace, fact, self._origin)
-        was = before.steps[fact.step][fact.host_index]
-        task = trace.run.steps[fact.step][fact.host_index]
-        _tell(trace.task(fact.step, fact.host_index, undo=task.undoing), fact)
-        if not _is_over(task) or (_is_over(was) and was.undoing == task.undoing):
+        if isinstance(fact, RunEnded):
+            return _run_span(trace, fact, self._origin)
+        step, index = getattr(fact, "step", None), getattr(fact, "host_index", None)
+        if step is None or index is None or isinstance(fact, ResultIgnored):
+            tell_run(trace.story, fact)
             return None
-        story = trace.finish(fact.step, fact.host_index, undo=task.undoing)
-        return _task_span(trace.run.head, task, story, fact, self._origin)
+        was, task = before.steps[step][index], trace.run.steps[step][index]
+        story = trace.task(step, index, undo=task.undoing)
+        tell(story, fact)
+        if not _is_over(task):
+            if _is_over(was) and was.undoing == task.undoing:
+                story.since = fact.at
+            return None
+        if _is_over(was) and was.undoing == task.undoing:
+            return None
+        story, span_id = trace.finish(step, index, undo=task.undoing)
+        return _task_span(trace.run.head, task, story, fact, span_id, self._origin)
 
 
 def _is_over(task: Task) -> bool:
     """Whether the task's way forward, or its undo, has ended; an undo that a person may retry has not."""
     if task.undoing:
         return task.status is StepStatus.COMPENSATED or task.given_up
-    return task.ended_at is not None
-
-
-def _without_payload(fact: Fact) -> Fact:
-    if isinstance(fact, AttemptSucceeded | TaskResolved | RunEnded) and fact.output is not None:
-        return replace(fact, output=None)
-    return fact
-
-
-def _tell(story: _Story, fact: Fact) -> None:
-    """Note what a reader of the trace wants to see of an attempt's way."""
-    match fact:
-        case AttemptSent():
-            story.action = fact.action
-            if fact.attempt > 1:
-                story.add("baton.retry", fact.at, {"baton.attempt": fact.attempt})
-        case AttemptFailed() if fact.undo or fact.retry_at is not None:  # the span goes on
-            attributes = {"error.type": fact.error.code, "baton.outcome": fact.status}
-            story.add("baton.attempt.failed", fact.at, attributes)
-        case TaskInDoubt():
-            story.add("baton.in_doubt", fact.at)
-        case CancelSent():
-            story.add("baton.cancel.sent", fact.at)
-        case TaskResolved():
-            story.add("baton.resolved", fact.at, {"baton.decision": fact.decision})
+    return task.status in _OVER
 
 
 def _run_span(trace: _Trace, fact: RunEnded, origin: Origin) -> SpanRecord:
@@ -218,8 +185,12 @@ def _run_span(trace: _Trace, fact: RunEnded, origin: Origin) -> SpanRecord:
         "cicd.pipeline.action.name": "RUN",
         "cicd.pipeline.result": result,
         "baton.run.status": str(fact.status),
-        "baton.run.version": head.version,
+        "baton.run.version": trace.run.version,
     }
+    if head.parent is not None:
+        attributes["baton.parent.run.id"] = head.parent.run_id
+    if head.retry_of:
+        attributes["baton.retried.run.id"] = head.retry_of
     if origin.url:
         attributes["cicd.pipeline.run.url.full"] = f"{origin.url}/api/runs/{head.id}"
     if result in _BAD:
@@ -228,7 +199,7 @@ def _run_span(trace: _Trace, fact: RunEnded, origin: Origin) -> SpanRecord:
         trace_id=head.trace.trace_id,
         span_id=head.trace.span_id,
         parent_id=head.trace.parent_id,
-        remote_parent=bool(head.trace.parent_id),
+        remote_parent=bool(head.trace.parent_id) and head.parent is None,
         name=f"run {head.workflow}",
         kind="server",
         start=head.created_at,
@@ -239,41 +210,36 @@ def _run_span(trace: _Trace, fact: RunEnded, origin: Origin) -> SpanRecord:
     )
 
 
-def _task_span(head: RunHead, task: Task, story: _Story, fact: Any, origin: Origin) -> SpanRecord | None:
+def _task_span(
+    head: RunHead, task: Task, story: Story, fact: Any, span_id: str, origin: Origin
+) -> SpanRecord | None:
     """The span of a task's way forward or of its undo; None if nothing of it was ever to be seen."""
     undo, step = task.undoing, fact.step
-    start = task.undo_started_at if undo else task.started_at
+    start = story.since or (task.undo_started_at if undo else task.started_at)
     result = _task_result(task, fact)
     if start is None:
         if result not in _BAD:
             return None  # skipped or cancelled before anything was sent
         start = fact.at  # no command could even be made: that must show
-    attempts = task.undo_attempt if undo else task.attempt
     attributes = _common(head) | {
         "cicd.pipeline.task.name": step,
         "cicd.pipeline.task.run.id": f"{step}/{fact.host_index}{'/undo' if undo else ''}",
         "cicd.pipeline.task.run.result": result,
         "baton.step": step,
-        "baton.attempts": attempts,
+        "baton.attempts": task.undo_attempt if undo else task.attempt,
     }
     if origin.url:
         attributes["cicd.pipeline.task.run.url.full"] = f"{origin.url}/api/runs/{head.id}#{step}"
-    if story.action:
-        attributes["baton.action"] = story.action
-    agent = (getattr(fact, "agent", "") if undo else task.agent) or _agent_of(task.target)
-    if agent:
-        attributes["baton.agent"] = agent
-    if attempts:
-        attributes |= _messaging(task.target, origin)
+    attributes |= _work(task, story, fact, origin)
     if result in _BAD:
         error = task.undo_error if undo else task.error
         attributes["error.type"] = error.code if error else "_OTHER"
     return SpanRecord(
         trace_id=head.trace.trace_id,
-        span_id=head.trace.span_of(step, fact.host_index, undo=undo),
+        span_id=span_id,
         parent_id=head.trace.span_id,
         name=f"{'undo' if undo else 'step'} {step}",
-        kind="producer",
+        kind="internal" if story.wait and not story.action else "producer",
         start=start,
         end=max(start, fact.at),
         attributes=attributes,
@@ -282,13 +248,30 @@ def _task_span(head: RunHead, task: Task, story: _Story, fact: Any, origin: Orig
     )
 
 
+def _work(task: Task, story: Story, fact: Any, origin: Origin) -> dict[str, Attribute]:
+    """What was done, by whom, and the message that asked for it; or what was waited for or published."""
+    if story.wait:
+        child: dict[str, Attribute] = {"baton.child.run.id": story.child} if story.child else {}
+        return {"baton.wait": story.wait} | child
+    if story.emitted:
+        return _published(origin.topology.events, story.emitted, origin.topology.events, origin)
+    agent = (getattr(fact, "agent", "") if task.undoing else task.agent) or _agent_of(task.target)
+    by: dict[str, Attribute] = {"baton.agent": agent} if agent else {}
+    if not story.action:
+        return by
+    kind, _, _ = task.target.partition(".")
+    template = f"{origin.topology.namespace}.{kind}.{{name}}"
+    sent = _published(origin.topology.commands, task.target, template, origin)
+    return {"baton.action": story.action} | by | sent
+
+
 def _task_result(task: Task, fact: Fact) -> str:
     """`cicd.pipeline.task.run.result` of the fact that ended the task."""
     match fact:
-        case AttemptSucceeded() | TaskResolved(decision="done"):
+        case AttemptSucceeded() | TaskDone() | TaskResolved(decision="done"):
             return "success"
-        case AttemptFailed(outcome=StepStatus.FAILED, status=status):
-            return _FAILURE.get(status, "failure")
+        case AttemptFailed(outcome=StepStatus.FAILED, status=status, error=error):
+            return "timeout" if error.code in _WAITED else _FAILURE.get(status, "failure")
         case TaskResolved() if task.undoing:
             return "failure"
     return "skip" if task.status is StepStatus.SKIPPED else "cancellation"
@@ -303,16 +286,15 @@ def _common(head: RunHead) -> dict[str, Attribute]:
     }
 
 
-def _messaging(target: str, origin: Origin) -> dict[str, Attribute]:
-    """The command that was sent: its context is this span's, which makes this the producer's span."""
-    kind, _, _ = target.partition(".")
+def _published(exchange: str, key: str, template: str, origin: Origin) -> dict[str, Attribute]:
+    """The message that was sent: its context is this span's, which makes this the producer's span."""
     attributes: dict[str, Attribute] = {
         "messaging.system": "rabbitmq",
         "messaging.operation.name": "send",
         "messaging.operation.type": "send",
-        "messaging.destination.name": f"{origin.topology.commands}:{target}",
-        "messaging.destination.template": f"{origin.topology.namespace}.{kind}.{{name}}",
-        "messaging.rabbitmq.destination.routing_key": target,
+        "messaging.destination.name": f"{exchange}:{key}",
+        "messaging.destination.template": template,
+        "messaging.rabbitmq.destination.routing_key": key,
     }
     if origin.broker:
         attributes["server.address"] = origin.broker

@@ -13,11 +13,16 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from orchestrator.telemetry.projection import SpanEvent, SpanRecord
+from orchestrator.telemetry.projection import SpanRecord
+from orchestrator.telemetry.stories import SpanEvent
 
 __all__ = ["OtlpSender", "SpanSink", "readable_span"]
 
-_KINDS: Final = {"server": SpanKind.SERVER, "producer": SpanKind.PRODUCER}
+_KINDS: Final = {
+    "server": SpanKind.SERVER,
+    "producer": SpanKind.PRODUCER,
+    "internal": SpanKind.INTERNAL,
+}
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _LIBRARY: Final = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 

@@ -17,7 +17,8 @@ from orchestrator.core.facts import (
     TaskSkipped,
 )
 from orchestrator.core.model import Failure, RunHead, RunStatus, StepStatus, TraceContext
-from orchestrator.telemetry.projection import MAX_EVENTS, Origin, Projection, SpanEvent, SpanRecord
+from orchestrator.telemetry.projection import Origin, Projection, SpanRecord
+from orchestrator.telemetry.stories import MAX_EVENTS, SpanEvent
 from schemas.names import Topology
 from tests.support.facts import SECRET, TRACE, failed, going_back, head, sent, succeeded
 
