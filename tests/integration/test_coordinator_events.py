@@ -80,7 +80,7 @@ async def test_an_event_finds_the_task_that_waits_for_it(tmp_path: Path) -> None
         await loop.apply(SHOP)
         run_id = await loop.coordinator.submit(StartRun("shop", "", {"order": 7}))
         await waiting(loop, run_id)
-        assert loop.coordinator._live.active == 0, "a run that waits takes up no room"
+        await until(lambda: loop.coordinator._live.active == 0, what="a run that waits to take up no room")
         await paid(loop, "other", order=8)
         await paid(loop, "nothing", amount=0)
         assert await outcome(loop, "other") == ("no_trigger", [])

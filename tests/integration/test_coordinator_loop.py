@@ -259,7 +259,9 @@ async def test_rule_5_a_person_decides_about_a_failed_undo(loop: Loop) -> None:
     undo = await loop.command()
     await loop.answer(undo, "failed", error=FAILED)
     await loop.status(undo.run_id, "attention")
-    assert loop.coordinator._live.active == 0, "a run that waits for a person takes up no room"
+    await until(
+        lambda: loop.coordinator._live.active == 0, what="a run that waits for a person to take up no room"
+    )
     await loop.coordinator.submit(InputForRun(undo.run_id, ResolveTask("a", "retry", who="ops")))
     again = await loop.command()
     assert (again.kind, again.attempt) == (CommandKind.COMPENSATE, 2)
@@ -281,7 +283,9 @@ async def test_rule_7_no_answer_is_a_doubt_and_a_late_answer_ends_it(loop: Loop)
     assert (query.kind, query.args["command_id"]) == (CommandKind.QUERY, asked.id)
     loop.world.skip(60)
     await loop.status(asked.run_id, "attention")
-    assert loop.coordinator._live.active == 0, "a run that waits for a person takes up no room"
+    await until(
+        lambda: loop.coordinator._live.active == 0, what="a run that waits for a person to take up no room"
+    )
     await loop.answer(asked)
     assert (await loop.command()).step == "b"
 

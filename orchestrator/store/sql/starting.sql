@@ -1,5 +1,6 @@
 -- name: group_members
-SELECT id, group_name, status = 'queued', priority, version FROM runs
+-- Told which index: to give the rows in order it would else go along all runs that ever were.
+SELECT id, group_name, status = 'queued', priority, version FROM runs INDEXED BY runs_group
 WHERE group_name <> '' AND ended_at IS NULL AND waiting <> 'parent' ORDER BY num;
 
 -- name: schedules

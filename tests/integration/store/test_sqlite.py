@@ -16,6 +16,7 @@ from orchestrator.core.evolution import fold
 from orchestrator.store.port import Batch, EpochLost, OutboxMessage
 from orchestrator.store.reader import SqliteReader
 from orchestrator.store.sqlite import READ, SqliteStore
+from orchestrator.store.sqlite_starting import STARTING
 from runtime.sqlite import StorageFailure
 from schemas.errors import BatonError, Conflict, InvalidInput
 from tests.support.batch_writer import expected_runs
@@ -323,17 +324,18 @@ async def test_a_disk_that_fails_while_the_log_is_written(tmp_path: Path) -> Non
 def test_every_query_finds_its_rows_by_an_index() -> None:
     """However many rows there are, a query looks only at those it gives; the exceptions are named here."""
     whole = {"agents", "count_agents", "count_outbox", "count_runs", "current_definitions", "shards"}
-    whole |= {"live_versions", "signals"}  # asked once, at the start
+    whole |= {"group_members", "live_versions", "signals"}  # asked once, at the start
     whole |= {"count_runs_of_status", "versions"}  # they count
     from_the_end = {"inbox", "runs"}  # they go along the table itself, and stop at the limit
     db = sqlite3.connect(":memory:")
     for script in sorted((ROOT / "orchestrator" / "store" / "migrations").glob("*.sql")):
         db.executescript(script.read_text())
-    for name in READ.keys() - whole - from_the_end:
-        numbers = [int(number) for number in re.findall(r"\?(\d)", READ[name])]
-        named = dict.fromkeys(re.findall(r":(\w+)", READ[name]))
-        nothing = named or [None] * (max(numbers) if numbers else READ[name].count("?"))
-        plan = [row[-1] for row in db.execute(f"EXPLAIN QUERY PLAN {READ[name]}", nothing)]
+    queries = {**READ, **STARTING}
+    for name in queries.keys() - whole - from_the_end:
+        numbers = [int(number) for number in re.findall(r"\?(\d)", queries[name])]
+        named = dict.fromkeys(re.findall(r":(\w+)", queries[name]))
+        nothing = named or [None] * (max(numbers) if numbers else queries[name].count("?"))
+        plan = [row[-1] for row in db.execute(f"EXPLAIN QUERY PLAN {queries[name]}", nothing)]
         slow = [line for line in plan if line.startswith(("SCAN runs", "SCAN inbox", "USE TEMP"))]
         assert not slow, (name, plan)
     db.close()
