@@ -14,6 +14,7 @@ _NAMES: dict[WaitOn, Waiting] = {
     WaitOn.TIME: "time",
     WaitOn.CHILD: "child",
 }
+_RESTING = frozenset({StepStatus.SUCCEEDED, StepStatus.SKIPPED, StepStatus.COMPENSATED})
 _ORDER: tuple[Waiting, ...] = ("person", "child", "event", "time")
 
 
@@ -34,6 +35,8 @@ def waits_for(run: Run) -> Waiting:
     found = set[Waiting]()
     for tasks in run.steps.values():
         for task in tasks:
+            if task.status in _RESTING:
+                continue  # most of them: this is asked at each commit
             waiting = _task_waits_for(task)
             if waiting == "":
                 return ""

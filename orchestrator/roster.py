@@ -2,7 +2,15 @@
 
 from collections.abc import Iterable
 
-from orchestrator.core.facts import Fact, RunEnded, StepsReset
+from orchestrator.core.facts import (
+    AttemptFailed,
+    AttemptSent,
+    AttemptStarted,
+    AttemptSucceeded,
+    StepsReset,
+    TaskCancelled,
+    TaskResolved,
+)
 from orchestrator.core.model import Run, Task
 from orchestrator.core.registry import Host, Registry
 from orchestrator.store.port import AgentRecord, Batch, TaskKey
@@ -11,6 +19,15 @@ from schemas.times import Micros
 
 __all__ = ["Roster"]
 
+_OF_COMMANDS = (
+    AttemptSent,
+    AttemptSucceeded,
+    AttemptFailed,
+    AttemptStarted,
+    TaskCancelled,
+    TaskResolved,
+)
+"""The facts with which a task gets a command to wait for, or has none any more."""
 _AGENT = Topology.agent_key("")
 
 
@@ -40,16 +57,13 @@ class Roster:
         for record in batch.presence.values():
             self.registry.put(_host(record))
         for run_id, _, fact in batch.facts:
-            self._follow(batch.changed[run_id], fact)
-
-    def _follow(self, run: Run, fact: Fact) -> None:
-        index: int | None = getattr(fact, "host_index", None)
-        if index is not None:
-            self._look(run, fact.step, index)  # type: ignore[union-attr]
-        elif isinstance(fact, StepsReset | RunEnded):
-            for step, tasks in run.steps.items():
-                for number in range(len(tasks)):
-                    self._look(run, step, number)
+            if isinstance(fact, _OF_COMMANDS):
+                self._look(batch.changed[run_id], fact.step, fact.host_index)
+            elif isinstance(fact, StepsReset):
+                run = batch.changed[run_id]
+                for step in fact.steps:
+                    for index in range(len(run.steps[step])):
+                        self._look(run, step, index)
 
     def _look(self, run: Run, step: str, index: int) -> None:
         """What a task has outstanding now; nothing for one that is not there any more."""
