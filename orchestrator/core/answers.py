@@ -163,7 +163,7 @@ def _on_never_seen(turn: Turn, step: StepDef, task: Task, result: Result) -> Non
         _on_lost(turn, step, task, result, _REBUILT)  # it is not who had the command, or was sent it
         return
     pool = task.target.removeprefix(_POOL) if task.target.startswith(_POOL) else ""
-    if pool and task.status is StepStatus.IN_DOUBT:
+    if pool:
         others = set(turn.env.registry.members(pool)) - {result.agent, *task.denied}
         if others:
             if result.agent not in task.denied:
@@ -183,13 +183,13 @@ def _on_never_seen(turn: Turn, step: StepDef, task: Task, result: Result) -> Non
 def _on_lost(turn: Turn, step: StepDef, task: Task, result: Result, error: ErrorInfo) -> None:
     """Started, then lost: an idempotent action is tried again, else `on_unknown` decides (rule 7).
 
-    One that goes on although it was told to stop is not lost: an undo would race it.
+    One that goes on although it was told to stop is not lost: whatever came next would race it.
     """
     plan = plan_of(step, undo=task.undoing)
-    harmless = plan.idempotent and error.code != NOT_STOPPABLE
+    lost = error.code != NOT_STOPPABLE
     in_pool = task.target.startswith(_POOL) and task.taken_at is None
-    policy = "ask" if task.undoing else step.on_unknown
-    if harmless and may_retry(turn, step, task, retryable=True):
+    policy = step.on_unknown if lost and not task.undoing else "ask"
+    if lost and plan.idempotent and may_retry(turn, step, task, retryable=True):
         _fail_attempt(turn, step, task, result, error, effect=True)
     elif task.status is StepStatus.IN_DOUBT and (task.lost or in_pool):
         _ignore(turn, result, "nobody knew before either")
