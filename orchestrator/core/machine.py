@@ -90,14 +90,15 @@ def start(
 
     `kept`: the steps of the ended run that it is a retry of, with their results.
     """
-    turn = Turn(definition, Run(head=head, steps={}), env)
+    run = Run(head=head, steps={})
+    turn = Turn(definition, run, env)
     if kept:
         turn.record(StepsKept(at=env.now, steps=dict(kept)))
     if queued:
         turn.record(RunQueued(at=env.now, group=head.group))
     else:
         _begin_run(turn)
-    return _settled(turn)
+    return _settled(turn, run)
 
 
 def apply(definition: Definition, run: Run, given: Input, env: Env) -> Move:
@@ -107,7 +108,7 @@ def apply(definition: Definition, run: Run, given: Input, env: Env) -> Move:
     if not turn.run.paused:
         for step, index in turn.due:
             _attempt(turn, step, index)
-    return _settled(turn)
+    return _settled(turn, run)
 
 
 def _begin_run(turn: Turn) -> None:
@@ -194,9 +195,8 @@ _ON: Final[dict[type, Callable[[Turn, Any], None]]] = {
 # What follows
 
 
-def _settled(turn: Turn) -> Move:
-    """Draw every conclusion, to a fixed point: go forward, go back, end."""
-    before = turn.run.ended, turn.run.held
+def _settled(turn: Turn, before: Run) -> Move:
+    """Draw every conclusion, to a fixed point: go forward, go back, end. Others hear of an end or a hold."""
     seen = -1
     while turn.run.ended is None and not turn.run.queued and seen != turn.run.seq:
         seen = turn.run.seq
@@ -210,11 +210,11 @@ def _settled(turn: Turn) -> Move:
             _undo(turn)
             _end(turn)
     run = turn.run
-    if run.ended is not None and before[0] is None:
+    if run.ended is not None and before.ended is None:
         waiting.release_children(turn)
-        if not before[1] or run.failure is not None:  # its parent knows that it was done
+        if not before.held or run.failure is not None:  # its parent knows that it was done
             waiting.tell_parent(turn, run)
-    elif run.held and not before[1]:
+    elif run.held and not before.held:
         waiting.tell_parent(turn, run)
     return turn.move()
 
@@ -273,10 +273,11 @@ def _go_forward(turn: Turn) -> None:
         if step.id not in touched and touched.isdisjoint(step.needs):
             continue
         tasks = turn.run.steps[step.id]
-        if tasks and tasks[0].part:
-            if step.id in touched:
-                _start_ready(turn, step)
-        elif tasks and tasks[0].status is StepStatus.PENDING and _needs_done(turn, step):
+        if not tasks or not _needs_done(turn, step):
+            continue  # what was fanned out may have been reset with a step that it needs
+        if tasks[0].part:
+            _start_ready(turn, step)
+        elif tasks[0].status is StepStatus.PENDING:
             _start_step(turn, step)
         if turn.failed:
             return  # it could not even be sent: what follows from that comes first

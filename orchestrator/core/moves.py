@@ -41,12 +41,8 @@ def on_cancel(turn: Turn, given: CancelRun) -> None:
             code="past_pivot",
             hint="resolve what needs you, or let it end",
         )
-    if run.held and not given.by_parent:
-        raise IllegalInput(
-            f"run {run.head.id} is done and waits for its parent",
-            code="held",
-            hint=f"cancel its parent, run {run.head.parent.run_id if run.head.parent else ''}",
-        )
+    if not given.by_parent:
+        _check_not_held(turn, "cancel")
     if run.paused:
         turn.record(RunResumed(at=turn.env.now, who=given.who, why="cancelled"))
     failure = Failure(step="", code="cancelled", message=given.reason or f"cancelled by {given.who}")
@@ -145,6 +141,7 @@ def on_retry_from(turn: Turn, given: RetryFrom) -> None:
     run = turn.run
     _check_live(turn)
     _check_forward(turn)
+    _check_not_held(turn, "retry")
     step = turn.definition.steps.get(given.step)
     if step is None or run.queued:
         raise IllegalInput(f"run {run.head.id} has no step '{given.step}'", code="no_such_step")
@@ -175,6 +172,7 @@ def on_move(turn: Turn, given: MoveRun) -> None:
     run, to = turn.run, given.to
     _check_live(turn)
     _check_forward(turn)
+    _check_not_held(turn, "move")
     old = turn.definition
     if to.name != run.head.workflow:
         raise IllegalInput(f"that is workflow '{to.name}', not '{run.head.workflow}'", code="cannot_move")
@@ -220,4 +218,15 @@ def _check_forward(turn: Turn) -> None:
             f"run {run.head.id} is already being undone",
             code="already_going_back",
             hint="wait, or resolve what needs you",
+        )
+
+
+def _check_not_held(turn: Turn, wish: str) -> None:
+    """Its parent counts on what it said: nothing of it changes but by its parent (rule 10)."""
+    run = turn.run
+    if run.held:
+        raise IllegalInput(
+            f"run {run.head.id} is done and waits for its parent",
+            code="held",
+            hint=f"{wish} its parent, run {run.head.parent.run_id if run.head.parent else ''}",
         )

@@ -155,6 +155,17 @@ def test_rule_7_of_a_pool_every_member_is_asked_and_all_must_deny() -> None:
     assert saga.last("b").attempt == 2
 
 
+def test_rule_7_of_a_pool_one_denial_is_no_proof_also_before_anybody_was_asked() -> None:
+    """Another member may have it; it keeps its time limit."""
+    saga = Saga(step("b", target={"pool": "p"}, retry={"attempts": 2}), hosts=POOL)
+    saga.say(saga.last("b"), "never_seen", agent="p1", started=False)
+    saga.wait(5)
+    assert saga.sent() == ["b"]
+    saga.say(saga.last("b"), "never_seen", agent="p2", started=False)
+    saga.wait(5)
+    assert saga.sent() == ["b", "b"]
+
+
 def test_rule_7_of_a_pool_whoever_has_it_answers() -> None:
     """From then on only that member's word counts."""
     saga = in_doubt(POOL, target={"pool": "p"})

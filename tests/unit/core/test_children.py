@@ -2,8 +2,19 @@
 
 from typing import Any
 
+import pytest
+
 from orchestrator.core.evolution import fold
-from orchestrator.core.inputs import CancelRun, ChildEnded, ReleaseRun, ResolveTask, UndoRun
+from orchestrator.core.inputs import (
+    CancelRun,
+    ChildEnded,
+    IllegalInput,
+    MoveRun,
+    ReleaseRun,
+    ResolveTask,
+    RetryFrom,
+    UndoRun,
+)
 from orchestrator.core.model import ParentRef, RunStatus, StepStatus
 from schemas.messages import CommandKind
 from tests.support.machine import Saga, step
@@ -190,3 +201,42 @@ def test_rule_10_a_parent_hears_of_each_end_once() -> None:
     kinds = [type(given) for given in family.told]
     assert kinds == [ChildEnded, ReleaseRun]
     assert UndoRun not in kinds
+
+
+def test_rule_10_a_queued_child_that_is_cancelled_tells_its_parent() -> None:
+    """It never began, and the parent must not wait for it for ever."""
+    parent = ParentRef(run_id="above", step="call", host_index=0, attempt=1, depth=1)
+    child = Saga(step("x"), parent=parent, queued=True)
+    move = child.give(CancelRun(who="run above", reason="enough", by_parent=True))
+    assert child.status is RunStatus.CANCELLED
+    (told,) = move.signals
+    assert isinstance(told.given, ChildEnded)
+    assert (told.to, told.given.outcome, told.given.code) == ("above", "failed", "child_cancelled")
+
+
+def test_rule_10_a_child_that_is_released_releases_its_own_children() -> None:
+    """The whole family ends when its head has."""
+    parent = ParentRef(run_id="above", step="call", host_index=0, attempt=1, depth=1)
+    child = Saga(CALL, parent=parent)
+    inner = child.children[-1].run_id
+    child.give(ChildEnded("call", 0, inner, "done"))
+    assert child.run.held
+    move = child.give(ReleaseRun())
+    assert child.status is RunStatus.SUCCEEDED
+    assert [(signal.to, signal.given) for signal in move.signals] == [(inner, ReleaseRun())]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        CancelRun(who="ops", reason="no"),
+        RetryFrom(step="x", who="ops"),
+        MoveRun(to=Saga(step("x"), step("new")).definition, who="ops"),
+    ],
+)
+def test_rule_10_what_a_parent_counts_on_is_not_changed(given: Any) -> None:
+    """A child that is done waits for its parent, and for nobody else."""
+    family = Family(step("x"))
+    family.done("x")
+    with pytest.raises(IllegalInput, match="waits for its parent"):
+        family.child.give(given)

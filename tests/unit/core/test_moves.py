@@ -177,6 +177,21 @@ def test_retry_from_a_step_does_it_and_what_depends_on_it_again() -> None:
     assert fold(saga.run.head, saga.facts) == saga.run
 
 
+def test_a_fan_out_that_was_reset_waits_again_for_what_it_needs() -> None:
+    """Also one that had its tasks already."""
+    saga = Saga(
+        *chain("a"), step("b", foreach="input.list"), step("c", on_failure="pause"), given={"list": [1, 2]}
+    )
+    saga.succeed("a")
+    for index in (0, 1):
+        saga.say(saga.last("b", index=index), "succeeded")
+    saga.say(saga.last("c"), "failed")
+    saga.give(RetryFrom(step="a", who="ops"))
+    assert saga.sent() == ["a", "b", "b", "c", "a"]
+    saga.succeed("a")
+    assert saga.sent() == ["a", "b", "b", "c", "a", "b", "b"]
+
+
 def test_what_was_reset_is_still_undone() -> None:
     """The first effect did not go away by doing it again."""
     saga = Saga(*chain("a"), step("b", on_failure="pause"))
