@@ -16,7 +16,7 @@ __all__ = ["HANDLERS"]
 
 
 class EventAnswer(Struct, frozen=True):
-    """What became of an event: `started duplicate no_trigger rejected`; `reason` says why."""
+    """What became of an event: one of `INBOX_OUTCOMES`; `reason` says why."""
 
     outcome: str
     reason: str

@@ -12,6 +12,7 @@ from schemas.errors import InvalidInput, Unreachable
 
 __all__ = ["HANDLERS", "Limit"]
 
+Outcome = Literal["started", "delivered", "debounced", "throttled", "duplicate", "no_trigger", "rejected"]
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="most items of one page")]
 
 
@@ -48,7 +49,7 @@ def _label(text: str) -> tuple[str, str]:
 )
 async def list_inbox(
     parts: TheParts,
-    outcome: FromQuery[Literal["started", "duplicate", "no_trigger", "rejected"] | None] = None,
+    outcome: FromQuery[Outcome | None] = None,
     cursor: FromQuery[str | None] = None,
     limit: Limit = 100,
 ) -> ItemList[InboxView]:

@@ -51,7 +51,7 @@ def list_agents(
 @inbox.command(name="list")
 def list_inbox(
     *,
-    outcome: Annotated[str | None, Parameter(help="started, duplicate, no_trigger or rejected")] = None,
+    outcome: Annotated[str | None, Parameter(help="only these: started, rejected, duplicate, …")] = None,
     limit: Annotated[int, Parameter(help="most of one page, 1 to 1000")] = 50,
     cursor: Annotated[str | None, Parameter(help="`next` of the page before")] = None,
     remote: Remote | None = None,

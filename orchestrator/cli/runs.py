@@ -83,6 +83,9 @@ def emit(
 def _outcome(answer: dict[str, str]) -> str:
     words = {
         "started": "started",
+        "delivered": "given to runs that waited for it",
+        "debounced": "started nothing yet: it waits for later events",
+        "throttled": "started nothing: its trigger has started as many runs as it may",
         "duplicate": "started nothing: a live run has that key",
         "no_trigger": "started nothing: no workflow has a trigger for it",
         "rejected": "started nothing: it was rejected",

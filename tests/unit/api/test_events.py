@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.store.port import INBOX_OUTCOMES
 from tests.support.office import Office
 
 STRUCTURED = "application/cloudevents+json"
@@ -88,3 +89,10 @@ async def test_what_is_no_event_is_refused(
     answer = await desk.http.post("/api/events", content=body, headers={"content-type": content_type})
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert (await desk.http.get("/api/inbox")).json()["items"] == []
+
+
+@pytest.mark.parametrize("outcome", INBOX_OUTCOMES)
+async def test_the_inbox_is_listed_by_every_outcome(desk: Office, outcome: str) -> None:
+    """What can become of an event can be asked for."""
+    answer = await desk.http.get("/api/inbox", params={"outcome": outcome})
+    assert (answer.status_code, answer.json()["items"]) == (200, [])
