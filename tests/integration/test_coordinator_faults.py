@@ -13,7 +13,7 @@ from orchestrator import loading
 from orchestrator.core.inputs import Wake
 from orchestrator.core.model import RunStatus
 from orchestrator.handlers import handle
-from orchestrator.intake import EventReceived, InputForRun, ResultArrived, StartRun
+from orchestrator.intake import EventReceived, InputForRun, ResultArrived, SignalArrived, StartRun
 from orchestrator.store.port import Batch
 from runtime.bus.port import Delivery
 from runtime.sqlite import StorageFailure
@@ -140,6 +140,29 @@ async def test_a_request_that_breaks_its_handler_is_answered(
     with pytest.raises(InternalError, match="failed to handle"):
         await loop.coordinator.submit(StartRun("plain", "poison", {"size": 1}))
     assert await loop.coordinator.submit(StartRun("plain", "good", {"size": 1}))
+
+
+async def test_a_signal_whose_delivery_breaks_comes_again(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays stored, and is tried again after a while; what else happens goes on meanwhile."""
+    monkeypatch.setattr(coordinator_module, "FAULT_SECONDS", 0.05)
+    await loop.apply("workflow: outer\nsteps: [{id: kid, workflow: plain, with: {size: 1}}]\n")
+    left = 3
+
+    def is_poison(_: Any, content: Any, __: Any) -> bool:
+        nonlocal left
+        left -= isinstance(content, SignalArrived)
+        return isinstance(content, SignalArrived) and left >= 0
+
+    patched, calls = failing(handle, is_poison)
+    monkeypatch.setattr(coordinator_module, "handle", patched)
+    outer = await loop.coordinator.submit(StartRun("outer"))
+    for _ in range(2):
+        await loop.answer(await loop.command())
+    await until(lambda: len(calls) == 3, what="the signal to come again")
+    await loop.status(outer, "succeeded")
+    assert await loop.store.stranded(10) == []
 
 
 # What stops the coordinator
