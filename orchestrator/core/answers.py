@@ -188,19 +188,16 @@ def _on_lost(turn: Turn, step: StepDef, task: Task, result: Result, error: Error
     plan = plan_of(step, undo=task.undoing)
     lost = error.code != NOT_STOPPABLE
     in_pool = task.target.startswith(_POOL) and task.taken_at is None
-    policy = step.on_unknown if lost and not task.undoing else "ask"
+    policy = step.on_unknown if lost and not (task.undoing or in_pool) else "ask"
     if lost and plan.idempotent and may_retry(turn, step, task, retryable=True):
+        _fail_attempt(turn, step, task, result, error, effect=True)
+    elif policy != "ask":
+        error = error if policy == "retry" else replace(error, retryable=False)
         _fail_attempt(turn, step, task, result, error, effect=True)
     elif task.status is StepStatus.IN_DOUBT and (task.lost or in_pool):
         _ignore(turn, result, "nobody knew before either")
-    elif in_pool:
-        doubt(turn, step, result.host_index, f"{result.agent}: {error.message}")  # another member may know
-    elif policy == "retry":
-        _fail_attempt(turn, step, task, result, error, effect=True)
-    elif policy == "compensate":
-        _fail_attempt(turn, step, task, result, replace(error, retryable=False), effect=True)
-    else:
-        doubt(turn, step, result.host_index, f"{result.agent}: {error.message}", lost=True)
+    else:  # of a pool another member may know
+        doubt(turn, step, result.host_index, f"{result.agent}: {error.message}", lost=not in_pool)
 
 
 def _fail_attempt(

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.core.inputs import CommandExpired, ResolveTask
 from orchestrator.core.model import RunStatus, StepStatus
 from orchestrator.core.registry import Host
-from schemas.messages import CommandKind, ErrorInfo
+from schemas.messages import NOT_STOPPABLE, CommandKind, ErrorInfo
 from tests.support.machine import Saga, step
 
 QUERY, UNDO = CommandKind.QUERY, CommandKind.COMPENSATE
@@ -105,6 +105,15 @@ def test_rule_7_an_agent_that_does_not_know_is_asked_again_later() -> None:
     assert len(saga.sent(QUERY)) == asked + 1
     saga.succeed("b")
     assert saga.status is RunStatus.SUCCEEDED
+
+
+def test_rule_7_an_action_that_would_not_stop_and_then_was_lost_follows_the_documents_policy() -> None:
+    """While it goes on nothing is done; once its agent has lost it, that is as any other loss."""
+    saga = in_doubt(on_unknown="compensate")
+    saga.say(saga.last("b"), "unknown", error=ErrorInfo(code=NOT_STOPPABLE))
+    assert saga.undone == []
+    saga.say(saga.last("b"), "unknown")
+    assert saga.undone == ["b"]
 
 
 def test_rule_7_a_rebuilt_agents_never_seen_proves_nothing() -> None:
