@@ -7,10 +7,17 @@ from orchestrator.core.facts import (
     AttemptFailed,
     AttemptSucceeded,
     Fact,
+    PivotPassed,
+    QuerySent,
+    RunEnded,
+    RunGoingBack,
+    RunResumed,
     RunStarted,
+    StepsReset,
     TaskCancelled,
     TaskDone,
     TaskInDoubt,
+    TaskParked,
     TaskResolved,
     TaskSkipped,
     TaskWaiting,
@@ -33,6 +40,19 @@ _STEP_FACTS = (
     TaskSkipped,
     TaskWaiting,
 )
+_TURNS = (
+    AttemptFailed,
+    PivotPassed,
+    QuerySent,
+    RunEnded,
+    RunGoingBack,
+    RunResumed,
+    StepsReset,
+    TaskInDoubt,
+    TaskParked,
+    TaskResolved,
+)
+"""The facts with which a run can end or come to need a person: only then is it asked for its status."""
 _ALWAYS = {
     TaskCancelled: StepStatus.CANCELLED,
     TaskInDoubt: StepStatus.IN_DOUBT,
@@ -60,6 +80,8 @@ def lifecycle_events(
             if _goes_on(fact):
                 continue
             yield _step_event(run, seq, fact, namespace)
+    if not any(isinstance(fact, _TURNS) for fact in move.facts):
+        return
     was = RunStatus.RUNNING if before is None else before.status
     if run.status is not was and run.status in _TOLD:
         yield _run_event(run, str(run.status), run.seq, move.facts[-1], namespace)
