@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from orchestrator.core.definition import ConcurrencyDef, Definition
 from orchestrator.core.expressions import ExpressionError
@@ -134,9 +135,9 @@ class Groups:
             yield run_id
 
     def _set(self, run_id: str, seat: _Seat | None) -> None:
-        """Move a run to its seat, or out of its group."""
+        """Move a run to its seat, or out of its group. Who only gets another version keeps its place."""
         was = self._seats.pop(run_id, None)
-        if was is not None:
+        if was is not None and (seat is None or replace(was, version=seat.version) != seat):
             self._leave(run_id, was)
         if seat is None:
             return
@@ -146,8 +147,9 @@ class Groups:
         if seat.place == "active":
             group.active[run_id] = None
         else:
-            self.queued += 1
-            group.queues.setdefault(seat.priority, {})[run_id] = seat.version
+            queue = group.queues.setdefault(seat.priority, {})
+            self.queued += run_id not in queue
+            queue[run_id] = seat.version
 
     def _leave(self, run_id: str, seat: _Seat) -> None:
         group = self._groups[seat.group]

@@ -1,7 +1,5 @@
 """Starts what triggers ask for, as far as key, debounce, throttle and concurrency group allow."""
 
-import logging
-
 from orchestrator.core.inputs import AdmitRun
 from orchestrator.groups import GroupBusy
 from orchestrator.outcomes import Outcome, settled
@@ -14,8 +12,6 @@ from schemas.events import Event
 from schemas.times import to_rfc3339
 
 __all__ = ["admit", "end_debounce", "take_wanted"]
-
-log = logging.getLogger(__name__)
 
 
 def take_wanted(work: Work, event: Event, want: Wanted | Refused, traceparent: str) -> Outcome:
@@ -40,12 +36,9 @@ def end_debounce(work: Work, waiting: DebouncedEvent) -> None:
     if not work.starting.pace.take(waiting):
         return
     definition = work.definitions.current.get(waiting.workflow)
-    if definition is None:
-        log.error("a debounced event is dropped: workflow %s cannot be read", waiting.workflow)
-        return
-    problem = check_input(definition, waiting.input)
-    if problem:
-        outcome = Outcome("rejected", reason=f"{definition.name}: {problem}")
+    problem = "cannot be read any more" if definition is None else check_input(definition, waiting.input)
+    if definition is None or problem:
+        outcome = Outcome("rejected", reason=f"{waiting.workflow}: {problem}")
     else:
         want = Wanted(definition, waiting.key, waiting.input, waiting.number)
         outcome = _start(work, waiting.event, want, waiting.traceparent)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.inputs import CancelRun
+from orchestrator.core.inputs import CancelRun, MoveRun
+from orchestrator.groups import GroupsInBatch
 from orchestrator.intake import InputForRun, StartRun
 from schemas.errors import Conflict, InvalidInput, Unreachable
 from tests.support.loop import EVENT, Loop
@@ -251,3 +252,42 @@ steps:
             assert len(loop.commands) == number + 1
             await loop.answer(command)
         await loop.status(run_id, "succeeded")
+
+
+async def test_a_queued_run_keeps_to_the_limit_of_its_version(tmp_path: Path) -> None:
+    """A new version with more room is for new runs; one that queues may be moved to it."""
+    async with Loop(tmp_path) as loop:
+        await loop.apply(QUEUE)
+        runs = [await deploy(loop, str(n)) for n in range(2)]
+        await loop.apply(QUEUE.replace("}\nsteps", ", limit: 2}\nsteps"))
+        late = await deploy(loop, "late")
+        assert [str((await loop.run(run)).status) for run in (*runs, late)] == ["running", "queued", "queued"]
+        wider = loop.coordinator.definitions.current["deploy"]
+        await loop.coordinator.submit(InputForRun(runs[1], MoveRun(to=wider, who="me")))
+        await loop.status(runs[1], "running")
+        assert (await loop.run(late)).status == "queued"
+        await finish(loop, runs[0])
+        await finish(loop, runs[1])
+        await finish(loop, late)
+
+
+async def test_a_fault_in_an_admission_does_not_lose_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is set aside, and made when the coordinator looks again."""
+    faults = [True]
+    begin = GroupsInBatch.may_begin
+
+    def broken(self: GroupsInBatch, run_id: str) -> bool:
+        if faults:
+            faults.pop()
+            raise RuntimeError("made up by a test")
+        return begin(self, run_id)
+
+    monkeypatch.setattr(GroupsInBatch, "may_begin", broken)
+    async with Loop(tmp_path, reconcile_every=0.05) as loop:
+        await loop.apply(QUEUE)
+        runs = [await deploy(loop, str(n)) for n in range(2)]
+        await finish(loop, runs[0])
+        await finish(loop, runs[1])
+        assert faults == []

@@ -144,6 +144,17 @@ async def test_a_new_version_runs_what_waited(tmp_path: Path) -> None:
         assert "n" in (await record(loop, 2, "rejected")).reason
 
 
+async def test_what_waits_for_a_workflow_that_cannot_be_read_is_rejected(tmp_path: Path) -> None:
+    """It does not wait for ever, and does not vanish without a word."""
+    async with Loop(tmp_path) as loop:
+        await loop.apply(DEBOUNCE)
+        await event(loop, 1)
+        loop.coordinator.definitions.current.clear()
+        loop.world.skip(11)
+        assert "cannot be read" in (await record(loop, 1, "rejected")).reason
+        assert await loop.store.next_debounced() is None
+
+
 async def test_debounced_events_wait_for_room(tmp_path: Path) -> None:
     """A flood of keys that come due together does not go past the limit on active runs."""
     async with Loop(tmp_path, max_active_runs=2) as loop:

@@ -136,6 +136,18 @@ def test_nobody_is_passed_over_for_a_larger_limit() -> None:
     assert stage.admit() == ["alone", "r2"]
 
 
+def test_who_is_moved_to_another_version_keeps_its_place() -> None:
+    """What changes is the limit that it waits for."""
+    stage = Stage()
+    for name in ("r1", "r2", "r3"):
+        stage.start(head(name))
+    stage.change(replace(stage.runs["r2"], moved_to="v2"))
+    assert stage.groups.members("g") == (["r1"], ["r2", "r3"])
+    assert stage.groups.queued == 2
+    assert stage.admit() == ["r2"]
+    assert stage.groups.queued == 1
+
+
 def test_a_batch_sees_what_it_did_itself() -> None:
     """Starts and ends of one batch count for what comes after them in it."""
     stage = Stage()
