@@ -301,7 +301,10 @@ def _start_step(turn: Turn, step: StepDef) -> None:
 
 def _start_ready(turn: Turn, step: StepDef) -> None:
     """Begin the tasks of a fan-out that may begin, until one turns out to be impossible."""
-    for index in ready_forward(turn, step):
+    ready = ready_forward(turn, step)
+    if ready and not _needs_done(turn, step):
+        return  # somebody wants what it needs done again
+    for index in ready:
         _attempt(turn, step, index)
         if turn.task(step, index).status is StepStatus.FAILED:
             return
@@ -313,12 +316,12 @@ def _attempt(turn: Turn, step: StepDef, index: int) -> None:
     undoing = task.undoing
     if turn.run.going_back and not undoing:
         return  # quiescing cancels it
-    if step.fans_out and not task.part:
-        _start_step(turn, step)
-    elif undoing and step.kind == "workflow":
+    if undoing and step.kind == "workflow":
         waiting.undo_child(turn, step, index)
     elif undoing:
         send_undo(turn, step, index)
+    elif step.fans_out and not task.part:
+        _start_step(turn, step)
     elif step.kind == "action":
         send(turn, step, index)
     else:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.evolution import fold
-from orchestrator.core.inputs import CancelRun, ResolveTask
+from orchestrator.core.inputs import CancelRun, ResolveTask, ResumeRun
 from orchestrator.core.model import RunStatus, StepStatus
 from orchestrator.core.registry import Host
 from schemas.messages import CommandKind
@@ -210,6 +210,20 @@ def test_foreach_over_what_is_no_list_fails_the_step(given: Any) -> None:
     assert saga.run.failure is not None
     assert saga.run.failure.code in ("not_a_list", "expression_error")
     assert saga.commands == []
+
+
+def test_a_fan_out_that_a_person_vouched_for_is_undone_as_one() -> None:
+    """It never had its tasks; a retry of its undo is an undo."""
+    failing = step("s", foreach="input.list", on_failure="pause")
+    saga = Saga(failing, step("t"), given={"list": "text"})
+    saga.give(ResolveTask(step="s", decision="done", who="ops"))
+    saga.give(ResumeRun(who="ops"))
+    saga.say(saga.last("t"), "failed")
+    saga.say(saga.last("s", UNDO), "failed")
+    saga.wait(10)
+    assert hosts_of(saga, UNDO) == [0, 0]
+    saga.undo("s")
+    assert saga.status is RunStatus.COMPENSATED
 
 
 def test_foreach_is_undone_in_reverse_order_as_many_at_a_time() -> None:
