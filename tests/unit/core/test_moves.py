@@ -192,6 +192,21 @@ def test_a_fan_out_that_was_reset_waits_again_for_what_it_needs() -> None:
     assert saga.sent() == ["a", "b", "b", "c", "a", "b", "b"]
 
 
+def test_a_fan_out_that_is_to_be_done_again_waits_for_what_it_needs() -> None:
+    """Its tasks are known already, but not their turn."""
+    saga = Saga(
+        step("a"), step("s", foreach="input.list"), step("t", on_failure="pause"), given={"list": [1, 2]}
+    )
+    saga.succeed("a")
+    for index in range(2):
+        saga.say(saga.last("s", index=index), "succeeded")
+    saga.say(saga.last("t"), "failed")
+    saga.give(RetryFrom(step="a", who="ops"))
+    assert saga.sent() == ["a", "s", "s", "t", "a"]
+    saga.succeed("a")
+    assert saga.sent() == ["a", "s", "s", "t", "a", "s", "s"]
+
+
 def test_what_was_reset_is_still_undone() -> None:
     """The first effect did not go away by doing it again."""
     saga = Saga(*chain("a"), step("b", on_failure="pause"))
