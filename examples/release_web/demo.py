@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.release_web.stage import HERE, DemoFailed, Stage, until
-from orchestrator.cli.timeline import FINAL, entries, timeline
+from orchestrator.cli.timeline import FINAL, timeline
 from orchestrator.local.broker import PrivateBroker
 from schemas.errors import BatonError
 
@@ -128,14 +128,15 @@ async def release(
 
 def progress(run: dict[str, Any], shown: set[tuple[str, str, str]]) -> None:
     """Say what has changed since the last look: hosts that became the same share a line."""
-    news: dict[tuple[str, str], list[str]] = {}
-    for entry in entries(run):
-        step, host, status, *_ = entry.cells
-        if status not in ("pending", "cancelled") and (step, host, status) not in shown:
-            shown.add((step, host, status))
-            news.setdefault((step, status), []).append(host)
-    for (step, status), hosts in news.items():
-        say(f"    {step:<12} {status:<13} {' '.join(hosts)}".rstrip())
+    for step, state in run["steps"].items():
+        news: dict[str, list[str]] = {}
+        for host in state["hosts"]:
+            name, status = host["name"], host["status"]
+            if status not in ("pending", "cancelled") and (step, name, status) not in shown:
+                shown.add((step, name, status))
+                news.setdefault(status, []).append(name)
+        for status, names in news.items():
+            say(f"    {step:<9} {status:<13} {' '.join(names)}".rstrip())
 
 
 async def verify(stage: Stage, run: dict[str, Any], *, status: str, version: str) -> None:

@@ -77,8 +77,8 @@ async def test_the_demo_does_what_it_promises(amqp_url: str, tmp_path: Path) -> 
     ]
     assert sum(line.startswith("kill -9 ") for line in played.lines) == 1
     assert sum(line.startswith("STEP ") for line in played.lines) == len(runs)
-    undone = [line.split()[1:4] for line in played.lines if line.startswith("undo switch ")]
-    assert undone == [["switch", f"web-{n}", "compensated"] for n in (3, 2, 1)]
+    undone = [line.split()[2:4] for line in played.lines if line.startswith("undo switch")]
+    assert undone == [[f"web-{n}", "compensated"] for n in (3, 2, 1)]
     announced = [line.split()[1] for line in played.lines if line.startswith("announce ")]
     assert announced == ["succeeded", "succeeded", "cancelled"]
     assert played.lines[-2].startswith("All as promised: ")

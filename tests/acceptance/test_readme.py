@@ -18,14 +18,17 @@ import pytest
 import pytest_asyncio
 
 from agents.loading import load_actions
-from orchestrator.document import read_workflow
+from orchestrator.document import check_text, read_workflow
 from orchestrator.local.launch import docker_runs, find_server
+from schemas.workflow import STEP_KINDS
 from tests.support.processes import free_port
 from tests.support.waiting import eventually, until
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 HELLO = Path("examples") / "hello" / "welcome.yaml"
+RELEASE = Path("examples") / "release_web" / "release.yaml"
+LANGUAGE = "The language in one example, and how to try it out"
 API = "http://127.0.0.1:8040"
 NOTES = "/tmp/baton-welcome"
 
@@ -42,7 +45,7 @@ _RUN = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _DIFFERS = (
     (_RUN, "RUN"),
     (re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{32}\b|\b[0-9a-f]{12}\b"), "HASH"),
-    (re.compile(r"\b\d+\.\d\ds"), "0s"),
+    (re.compile(r"\b\d+\.\d\d ?s"), "0s"),
     (re.compile("[\u2018\u2019]"), "'"),  # programs quote as the locale says
     (re.compile(r"[ \t]+"), " "),
 )
@@ -204,6 +207,18 @@ async def test_the_first_workflow(clone: Clone) -> None:
 
 
 @of_module
+async def test_trying_out_and_drawing(clone: Clone) -> None:
+    """`baton test` and `baton graph` print what the README shows of it; `…` stands for lines left out."""
+    shown = [(language, text) for language, text in blocks(LANGUAGE) if language != "yaml"]
+    assert [language for language, _ in shown] == ["sh", "text"] * 2
+    for (_, script), (_, expected) in zip(shown[::2], shown[1::2], strict=True):
+        code, printed = await clone.sh(script)
+        assert code == 0, printed
+        pattern = re.escape(alike(expected)).replace("…", ".*")
+        assert re.fullmatch(pattern, alike(printed), re.DOTALL), f"{script} printed\n{printed}"
+
+
+@of_module
 async def test_publishing_from_python(clone: Clone) -> None:
     """The README's few lines with pika start a run, and so does the script in examples/."""
     await clone.sh(f"baton apply {HELLO}")
@@ -238,6 +253,15 @@ async def test_publishing_with_curl(clone: Clone) -> None:
     assert alike(printed) == alike(parts[place + 1][1])
 
 
+def test_the_example_of_the_language_is_good() -> None:
+    """`baton check` takes the README's example; it shows every kind of step, and every kind of target."""
+    documents = [text for language, text in blocks(LANGUAGE) if language == "yaml"]
+    assert check_text(documents[0], "README.md") == []
+    for word in (*STEP_KINDS, "pool", "labels", "foreach", "rollout", "pivot", "on_failure", "concurrency"):
+        assert f"{word}:" in documents[0], word
+    assert documents[1] in (ROOT / RELEASE).with_name("release-test.yaml").read_text(encoding="utf-8")
+
+
 def test_the_actions_of_ones_own_load(tmp_path: Path) -> None:
     """The README's module of actions is one that an agent loads, with its undo."""
     ((_, text),) = [block for block in blocks("Actions of your own") if block[0] == "python"]
@@ -248,8 +272,10 @@ def test_the_actions_of_ones_own_load(tmp_path: Path) -> None:
     assert action.undo is not None
 
 
-def test_the_version_in_the_readme_is_that_of_the_file() -> None:
-    """The hash that the README shows is the example's own."""
-    version = read_workflow((ROOT / HELLO).read_bytes(), str(HELLO)).version
-    assert set(re.findall(r"version +([0-9a-f]{64})", README)) == {version}
-    assert set(re.findall(r"version ([0-9a-f]{12})$", README, re.MULTILINE)) == {version[:12]}
+def test_the_versions_in_the_readme_are_those_of_the_files() -> None:
+    """The hashes that the README shows are the examples' own."""
+    hello, release = (
+        read_workflow((ROOT / path).read_bytes(), str(path)).version for path in (HELLO, RELEASE)
+    )
+    assert set(re.findall(r"version +([0-9a-f]{64})", README)) == {hello}
+    assert set(re.findall(r"version ([0-9a-f]{12})$", README, re.MULTILINE)) == {hello[:12], release[:12]}
