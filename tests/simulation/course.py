@@ -25,6 +25,9 @@ __all__ = ["Course"]
 CHAOS = 40.0
 """Seconds in which faults happen."""
 
+DEBOUNCE = 5.0
+"""Seconds that a debounced event may wait."""
+
 CLOUDEVENT = "application/cloudevents+json"
 
 
@@ -136,13 +139,15 @@ class Course:
     async def _come_to_rest(self) -> None:
         """Until every run has ended and nothing is on its way any more; the person helps."""
         until = self._sim.loop.time() + self._sim.bound
-        pause = 1.0
+        pause, was_quiet = 1.0, False
         while self._sim.loop.time() < until:
             await asyncio.sleep(pause)
             await self._sim.person.look()
-            if not self._sim.observer.live() and self._at_rest():
+            quiet = not self._sim.observer.live() and self._at_rest()
+            if quiet and was_quiet:
                 return
-            pause = min(pause * 1.2, 10.0)
+            was_quiet = quiet  # for long enough that nothing is debounced any more
+            pause = 2 * DEBOUNCE if quiet else min(pause * 1.2, 10.0)
 
     def _at_rest(self) -> bool:
         events = all((self._sim.source, event) in self._sim.observer.inbox for event in self._sim.events)

@@ -26,6 +26,9 @@ EMITTED = "com.example.emitted"
 
 VALUES = (1, 2, 3)
 
+SCHEDULE = "14 22 14 11 *"
+"""Once while faults happen: at 22:14 on the day of the simulation (`worlds.EPOCH`)."""
+
 Fields = dict[str, Any]
 
 
@@ -224,7 +227,36 @@ _MODIFIERS: list[tuple[float, bool, str | None, Callable[[_Author, Fields], Fiel
 # Modifiers of workflows
 
 
+def _concurrency(author: _Author, trigger: Fields) -> Fields:
+    return {
+        "concurrency": {
+            "group": author.pick("all", '${{ input.go ? "yes" : "no" }}'),
+            "limit": author.pick(1, 1, 2),
+            "on_conflict": author.pick("queue", "queue", "reject", "cancel_running"),
+        }
+    }
+
+
+def _debounce(author: _Author, trigger: Fields) -> Fields:
+    trigger["debounce"] = {"wait": author.pick("1s", "4s")} | ({"max": "5s"} if author.chance(0.5) else {})
+    return {}
+
+
+def _throttle(author: _Author, trigger: Fields) -> Fields:
+    trigger["throttle"] = {"limit": author.pick(1, 2), "per": author.pick("3s", "20s")}
+    return {}
+
+
+def _schedule(author: _Author, trigger: Fields) -> Fields:
+    schedule = {"cron": SCHEDULE, "missed": author.pick("skip", "once")}
+    return {"triggers": [trigger, {"schedule": schedule, "input": {"go": True}}]}
+
+
 _OF_WORKFLOW: list[tuple[float, Callable[[_Author, Fields], Fields]]] = [
+    (0.25, _concurrency),
+    (0.15, _debounce),
+    (0.1, _throttle),
+    (0.15, _schedule),
     (0.1, lambda author, trigger: {"timeout": author.pick("5s", "15s")}),
     (0.1, lambda author, trigger: {"priority": author.rng.randint(0, 9)}),
 ]

@@ -288,23 +288,19 @@ class Simulation:
 
     def stored_runs(self) -> list[tuple[Run, list[tuple[int, Fact]]]]:
         """Every run in the database with its history."""
-        db = sqlite3.connect(self.coordinator.path)
-        try:
-            found = db.execute("SELECT head, state FROM runs JOIN run_heads USING (num) ORDER BY num")
-            runs = [rows.run_of(*row) for row in found.fetchall()]
-            query = "SELECT seq, payload FROM history WHERE run_id = ? ORDER BY seq"
-            return [
-                (run, [(seq, rows.fact_of(payload)) for seq, payload in db.execute(query, (run.head.id,))])
-                for run in runs
-            ]
-        finally:
-            db.close()
+        found = self.stored("SELECT head, state FROM runs JOIN run_heads USING (num) ORDER BY num")
+        runs = [rows.run_of(*row) for row in found]
+        query = "SELECT seq, payload FROM history WHERE run_id = ? ORDER BY seq"
+        return [
+            (run, [(seq, rows.fact_of(payload)) for seq, payload in self.stored(query, run.head.id)])
+            for run in runs
+        ]
 
-    def stored_versions(self) -> set[str]:
-        """The versions of the stored definitions."""
+    def stored(self, query: str, *values: Any) -> list[Any]:
+        """Rows of the database."""
         db = sqlite3.connect(self.coordinator.path)
         try:
-            return {version for (version,) in db.execute("SELECT version FROM definitions")}
+            return db.execute(query, values).fetchall()
         finally:
             db.close()
 

@@ -10,7 +10,8 @@ from tests.simulation.clockwork import SimLoop
 
 __all__ = ["EPOCH", "AgentWorld", "Clock", "CoordinatorWorld"]
 
-EPOCH: Micros = 1_700_000_000_000_000
+EPOCH: Micros = 1_700_000_020_000_000
+"""When every simulation begins: 2023-11-14 22:13:40 UTC."""
 
 
 class Clock:

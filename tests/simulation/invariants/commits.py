@@ -66,3 +66,35 @@ def _waits_for_others(run: Run) -> bool:
         return True
     waits = (task.wait for tasks in run.steps.values() for task in tasks)
     return any(wait is not None and wait.on is WaitOn.CHILD for wait in waits)
+
+
+@at_batch
+def groups_keep_their_limit(sim: "Simulation", epoch: int, batch: Batch) -> str | None:
+    """No more runs are under way in a concurrency group than it may have.
+
+    A child that was done and is now undone does not ask for its slot again.
+    """
+    busy: dict[str, list[Run]] = {}
+    for run in sim.observer.live():
+        if run.head.group and not run.queued and not run.held and not (run.head.parent and run.going_back):
+            busy.setdefault(run.head.group, []).append(run)
+    for group, runs in busy.items():
+        limits = [sim.definitions[run.version].concurrency for run in runs]
+        allowed = max((one.limit for one in limits if one is not None), default=len(runs))
+        if len(runs) > allowed:
+            return f"{', '.join(run.head.id for run in runs)} are in group '{group}', {allowed} allowed"
+    return None
+
+
+@at_batch
+def an_event_serves_a_run_once(sim: "Simulation", epoch: int, batch: Batch) -> str | None:
+    """No event ends two waits of one run."""
+    for run_id in batch.changed:
+        seen: set[tuple[str, str]] = set()
+        for step, _, task in sim.observer.tasks(sim.observer.runs[run_id]):
+            if step.kind == "wait_for" and isinstance(task.output, dict) and "id" in task.output:
+                event = (task.output["source"], task.output["id"])
+                if event in seen:
+                    return f"event {event[1]} ended two waits of {run_id}"
+                seen.add(event)
+    return None

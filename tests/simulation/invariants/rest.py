@@ -3,15 +3,22 @@
 from typing import TYPE_CHECKING
 
 from orchestrator.core.evolution import fold
-from orchestrator.core.facts import AttemptFailed, AttemptSucceeded, ResultIgnored, TaskInDoubt, TaskResolved
-from orchestrator.core.model import Run, StepStatus, Task
-from tests.simulation.invariants.tables import at_end, done_twice_in_a_pool
+from orchestrator.core.facts import (
+    AttemptFailed,
+    AttemptSucceeded,
+    EventEmitted,
+    ResultIgnored,
+    TaskInDoubt,
+    TaskResolved,
+)
+from orchestrator.core.model import Run, RunStatus, StepStatus, Task
+from tests.simulation.invariants.tables import at_end, done_twice_in_a_pool, to_undo
 from tests.simulation.nodes import CANARY, TOPOLOGY
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
-S = StepStatus
+S, R = StepStatus, RunStatus
 
 
 @at_end
@@ -24,9 +31,15 @@ def every_run_has_ended(sim: "Simulation") -> str | None:
 @at_end
 def every_event_is_accounted_for(sim: "Simulation") -> str | None:
     """Every message ends applied, duplicate, rejected or dead: events."""
-    for event_id in sim.events:
-        if (sim.source, event_id) not in sim.observer.inbox:
-            return f"event {event_id} was confirmed to its publisher and is nowhere"
+    emitted = [
+        (f"/baton/baton/{run.head.workflow}", fact.event_id)
+        for run in sim.observer.runs.values()
+        for fact in sim.observer.facts[run.head.id]
+        if isinstance(fact, EventEmitted)
+    ]
+    for event in [*((sim.source, event_id) for event_id in sim.events), *emitted]:
+        if event not in sim.observer.inbox:
+            return f"event {event[1]} was published and is nowhere"
     return None
 
 
@@ -59,6 +72,34 @@ def nothing_is_left_lying(sim: "Simulation") -> str | None:
         return f"in the outbox: {list(sim.observer.outbox.values())[:3]}"
     left = {name: count for name, count in sim.queue_lengths().items() if count and name != TOPOLOGY.dead}
     return f"in queues: {left}" if left else None
+
+
+@at_end
+def nothing_waits_for_who_is_gone(sim: "Simulation") -> str | None:
+    """An ended run holds no timer, slot or lock, waits for no event, and is told nothing any more."""
+    for table in ("signals", "waits", "debounced_events"):
+        left = sim.stored(f"SELECT count(*) FROM {table}")[0][0]
+        if left:
+            return f"{left} rows are left in {table}"
+    left = sim.stored("SELECT count(*) FROM runs WHERE wake_at IS NOT NULL")[0][0]
+    return f"{left} timers are left" if left else None
+
+
+@at_end
+def children_follow_their_parents(sim: "Simulation") -> str | None:
+    """A child ends as its parent took it: done, or undone (rule 10)."""
+    for run in sim.observer.runs.values():
+        for step, index, task in sim.observer.tasks(run):
+            child = sim.observer.runs.get(task.child) if step.kind == "workflow" else None
+            if child is None or child.ended is None:
+                continue
+            if any(isinstance(fact, TaskResolved) for fact in sim.observer.facts[run.head.id]):
+                continue
+            left = any(to_undo(sim, child, other.id, part) for other, _, part in sim.observer.tasks(child))
+            done = task.status is S.SUCCEEDED and child.ended is not R.SUCCEEDED
+            if done or (task.status is S.COMPENSATED and left):
+                return f"{run.head.id}/{step.id}/{index} is {task.status}, its child ended {child.ended}"
+    return None
 
 
 @at_end
@@ -112,8 +153,9 @@ def the_database_holds_what_was_committed(sim: "Simulation") -> str | None:
 @at_end
 def pinned_definitions_stay(sim: "Simulation") -> str | None:
     """A run keeps the definition that it started with, and the database has it."""
+    stored = {version for (version,) in sim.stored("SELECT version FROM definitions")}
     for run in sim.observer.runs.values():
-        if run.version not in sim.stored_versions():
+        if run.version not in stored:
             return f"{run.head.id} is pinned to {run.version}, which is gone"
     return None
 
