@@ -7,7 +7,7 @@ from typing import Final
 
 from cyclopts import App, CycloptsError
 
-from orchestrator.cli import graph, lists, processes, runs, scenarios, workflows
+from orchestrator.cli import graph, lists, processes, runs, scenarios, steer, workflows
 from orchestrator.cli.output import say_error
 from orchestrator.cli.remote import UsageError
 from schemas.errors import BatonError, InternalError, Unreachable
@@ -72,7 +72,7 @@ def _app() -> App:
     ):
         app.command(command)
     app.command(scenarios.play_scenarios, name="test")
-    for group in (runs.runs, workflows.workflows, lists.agents, lists.inbox, lists.dead):
+    for group in (runs.runs, workflows.workflows, steer.approvals, lists.agents, lists.inbox, lists.dead):
         app.command(group)
     return app
 

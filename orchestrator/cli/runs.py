@@ -1,18 +1,22 @@
-"""`baton start`, `baton emit` and `baton runs …`."""
+"""`baton start`, `baton emit`, and `baton runs list|show|watch|history`."""
 
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from orchestrator.cli.bulk import moment_of
 from orchestrator.cli.client import ApiClient, segment
 from orchestrator.cli.output import json_text, moment, printable, say, show_json, show_table
-from orchestrator.cli.remote import Remote, data_argument, person, remote_of
-from orchestrator.cli.timeline import FINAL, follow, timeline
+from orchestrator.cli.remote import Remote, data_argument, remote_of
+from orchestrator.cli.steer import register
+from orchestrator.cli.timeline import FEW, follow, timeline
+from orchestrator.cli.words import in_words
 
 __all__ = ["emit", "runs", "start"]
 
 runs = App(name="runs", help="List, show, watch and steer runs.")
+register(runs)
 
 Run = Annotated[str, Parameter(help="the run's id")]
 
@@ -95,11 +99,14 @@ def _outcome(answer: dict[str, str]) -> str:
 
 
 @runs.command(name="list")
-def list_runs(
+def list_runs(  # noqa: PLR0913  each is an option of the command
     *,
     workflow: str | None = None,
     status: Annotated[list[str] | None, Parameter(negative="", help="may be given several times")] = None,
     key: str | None = None,
+    parent: Annotated[str | None, Parameter(help="child runs of this run")] = None,
+    started_after: Annotated[str | None, Parameter(help="RFC 3339, or how long ago (2h)")] = None,
+    started_before: Annotated[str | None, Parameter(help="as --started-after")] = None,
     limit: Annotated[int, Parameter(help="most runs of one page, 1 to 1000")] = 50,
     cursor: Annotated[str | None, Parameter(help="`next` of the page before")] = None,
     remote: Remote | None = None,
@@ -107,7 +114,15 @@ def list_runs(
     """Runs, newest first."""
     options = remote_of(remote)
     page = options.client().get(
-        "/api/runs", workflow=workflow, status=status, key=key, limit=limit, cursor=cursor
+        "/api/runs",
+        workflow=workflow,
+        status=status,
+        key=key,
+        parent=parent,
+        started_after=moment_of(started_after, "--started-after"),
+        started_before=moment_of(started_before, "--started-before"),
+        limit=limit,
+        cursor=cursor,
     )
     if options.json:
         show_json(page)
@@ -122,15 +137,28 @@ def list_runs(
 
 
 @runs.command(name="show")
-def show_run(run: Run, *, remote: Remote | None = None) -> None:
-    """One run: its timeline, its input and output."""
+def show_run(
+    run: Run,
+    *,
+    all_hosts: Annotated[
+        bool, Parameter(negative="", help=f"every task of a step, not only {FEW} that matter most")
+    ] = False,
+    remote: Remote | None = None,
+) -> None:
+    """One run: its timeline, its input and output, and what it waits for."""
     options = remote_of(remote)
-    found = options.client().get(f"/api/runs/{segment(run)}")
+    few = None if all_hosts or options.json else FEW
+    found = options.client().get(f"/api/runs/{segment(run)}", hosts=few)
     if options.json:
         show_json(found)
         return
     say(timeline(found))
     say(f"\nversion  {found['version']}\ntrace    {found['trace_id']}")
+    for name in ("parent", "retry_of", "started_with", "group"):
+        if found[name] is not None:
+            say(printable(f"{name:8} {found[name]}"))
+    if found["pivoted"]:
+        say("pivoted  nothing is undone any more")
     for name in ("input", "output"):
         if found[name] is not None:
             say(printable(f"{name}:\n{json_text(found[name])}"))
@@ -164,85 +192,13 @@ def show_history(run: Run, *, remote: Remote | None = None) -> None:
     if options.json:
         show_json({"items": items, "next": None})
         return
-    rows = ((item["seq"], item["at"], item["fact"], _about(item)) for item in items)
+    rows = ((item["seq"], item["at"], item["fact"], in_words(item)) for item in items)
     show_table(items, rows, ("seq", "at", "fact", "about"), "nothing has happened")
 
 
-def _about(fact: dict[str, Any]) -> str:
-    """What a fact says besides its kind, in one line."""
-    known = {"seq", "at", "fact", "command_id", "host_index"}
-    told = (
-        (name, value) for name, value in fact.items() if name not in known and value not in (None, "", False)
-    )
-    return " ".join(
-        f"{name}={value if isinstance(value, str | int) else json_line(value)}" for name, value in told
-    )
-
-
-def json_line(value: Any) -> str:
-    """A value in short, on one line."""
-    text = " ".join(json_text(value).split())
-    return text if len(text) <= 120 else f"{text[:119]}…"  # noqa: PLR2004  characters
-
-
-@runs.command(name="cancel")
-def cancel_run(
-    run: Run,
-    *,
-    reason: Annotated[str, Parameter(help="why, for the history")] = "cancelled by a person",
-    who: Annotated[str | None, Parameter(help="who, for the history (default: the user's name)")] = None,
-    wait: Annotated[bool, Parameter(negative="", help="follow the run to its end")] = False,
-    remote: Remote | None = None,
-) -> int:
-    """Stop a run and undo what it did."""
-    options = remote_of(remote)
-    client = options.client()
-    body = {"reason": reason, "who": who or person()}
-    found = client.post(f"/api/runs/{segment(run)}/cancel", body)
-    if wait:
-        found = follow(lambda: client.get(f"/api/runs/{segment(run)}"), quiet=options.json)
-    if options.json:
-        show_json(found)
-    elif not wait:
-        say(timeline(found))
-    return 1 if found["status"] in FINAL - {"cancelled"} else 0
-
-
-@runs.command(name="resolve")
-def resolve_step(  # noqa: PLR0913  each is an option of the command
-    run: Run,
-    step: Annotated[str, Parameter(help="the step that waits for a decision")],
-    *,
-    decision: Annotated[
-        Literal["retry", "skip", "done"], Parameter(help="do it again, leave it, or it was done")
-    ],
-    why: Annotated[str, Parameter(help="for the history")],
-    host_index: Annotated[int, Parameter(help="which host of the step, from 0")] = 0,
-    output: Annotated[
-        str | None, Parameter(help="with done: the step's output, as JSON, @file or @-")
-    ] = None,
-    who: Annotated[str | None, Parameter(help="for the history (default: the user's name)")] = None,
-    remote: Remote | None = None,
-) -> None:
-    """Decide about a step in doubt or an undo that failed."""
-    options = remote_of(remote)
-    body = {
-        "step": step,
-        "decision": decision,
-        "why": why,
-        "host_index": host_index,
-        "output": data_argument(output, "--output"),
-        "who": who or person(),
-    }
-    found = options.client().post(f"/api/runs/{segment(run)}/resolve", body)
-    if options.json:
-        show_json(found)
-    else:
-        say(timeline(found))
-
-
 def _follow(client: ApiClient, run_id: str, options: Remote, timeout: float | None) -> int:
-    run = follow(lambda: client.get(f"/api/runs/{segment(run_id)}"), quiet=options.json, limit=timeout)
+    path = f"/api/runs/{segment(run_id)}"
+    run = follow(lambda: client.get(path, hosts=FEW), quiet=options.json, limit=timeout)
     if options.json:
-        show_json(run)
+        show_json(client.get(path))
     return 0 if run["status"] == "succeeded" else 1

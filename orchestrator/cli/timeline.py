@@ -10,20 +10,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from orchestrator.cli.output import columns, printable, say
+from orchestrator.cli.output import columns, moment, printable, say
 from schemas.errors import Conflict, Unreachable
 
-__all__ = ["FINAL", "Entry", "entries", "follow", "headline", "timeline"]
+__all__ = ["FEW", "FINAL", "Entry", "entries", "follow", "headline", "timeline"]
 
 FINAL: Final = frozenset({"succeeded", "failed", "compensated", "cancelled"})
 """The statuses in which a run stays."""
 
 HEADERS: Final = ("step", "host", "status", "duration", "attempts", "")
+FEW: Final = 20
+"""How many tasks of one step are shown, unless all are asked for."""
 POLL_SECONDS: Final = 0.25
 PATIENCE_SECONDS: Final = 60.0
 """How long following a run outlasts a coordinator that does not answer."""
 
 _MAX_NOTE = 100
+_MOST_DECISIONS = 10
 _COLORS: Final = {
     "succeeded": "green",
     "compensated": "green",
@@ -63,16 +66,39 @@ def entries(run: dict[str, Any]) -> list[Entry]:
     found: list[Entry] = []
     for step, state in run["steps"].items():
         for host in state["hosts"]:
-            found.append(_forward(step, host))
+            found.append(_forward(_task_name(step, state, host), host))
             if host["undo_started_at"] or host["status"].startswith("compensat"):
-                found.append(_undo(step, host))
+                found.append(_undo(_task_name(step, state, host), host))
+        if sum(state["counts"].values()) != len(state["hosts"]) or not state["hosts"]:
+            found.append(_of_many(step, state))
     return sorted(found, key=lambda entry: (entry.order == "", entry.order))
+
+
+def _task_name(step: str, state: dict[str, Any], host: dict[str, Any]) -> str:
+    """A task's step, and its number where there are several."""
+    return f"{step}[{host['index']}]" if sum(state["counts"].values()) > 1 else step
+
+
+def _of_many(step: str, state: dict[str, Any]) -> Entry:
+    """A step of which not every task has a line of its own."""
+    note = ", ".join(f"{number} {status}" for status, number in state["counts"].items()) or "nothing to do"
+    return Entry(
+        step=step,
+        host="",
+        status=state["status"],
+        seconds=_seconds(state["started_at"], state["ended_at"]),
+        attempts=0,
+        note=note,
+        undo=False,
+        order=state["started_at"] or "",
+    )
 
 
 def timeline(run: dict[str, Any]) -> str:
     """The whole timeline as text: a headline, aligned columns, and what a person has to decide."""
     text = f"{headline(run)}\n{columns((entry.cells for entry in entries(run)), HEADERS)}"
-    return f"{text}\n\n{_attention(run)}" if run["status"] == "attention" else text
+    todo = printable(_attention(run))
+    return f"{text}\n\n{todo}" if todo else text
 
 
 def headline(run: dict[str, Any]) -> str:
@@ -132,21 +158,26 @@ class _Lines(_Nothing):
     """Prints each change once."""
 
     def __init__(self) -> None:
-        self._said: dict[tuple[str, str, bool], tuple[str, int]] = {}
+        self._said: dict[tuple[str, str, bool], tuple[str, int, str]] = {}
         self._status = ""
+        self._todo = ""
 
     def update(self, run: dict[str, Any]) -> None:
         """See the class."""
         for entry in entries(run):
-            place, state = (entry.step, entry.host, entry.undo), (entry.status, entry.attempts)
+            many = "" if entry.host or entry.attempts else entry.note
+            place, state = (entry.step, entry.host, entry.undo), (entry.status, entry.attempts, many)
             if entry.status != "pending" and self._said.get(place) != state:
                 self._said[place] = state
                 say(_line(entry))
         if run["status"] != self._status:
             self._status = run["status"]
             say(headline(run))
-            if self._status == "attention":
-                say(_attention(run))
+        todo = _attention(run)
+        if todo != self._todo:
+            self._todo = todo
+            if todo:
+                say(printable(todo))
 
 
 class _Redrawn(_Nothing):
@@ -179,8 +210,8 @@ class _Redrawn(_Nothing):
             table.add_row(*cells)
         head = Text(headline(run), style=_COLORS.get(run["status"], ""))
         parts: list[RenderableType] = [head, table]
-        if run["status"] == "attention":
-            parts.append(Text(_attention(run)))
+        if todo := _attention(run):
+            parts.append(Text(printable(todo)))
         self._live.update(Group(*parts), refresh=True)
 
     def trouble(self, text: str) -> None:
@@ -222,7 +253,7 @@ def _forward(step: str, host: dict[str, Any]) -> Entry:
         status=status,
         seconds=_seconds(host["started_at"], host["ended_at"]),
         attempts=host["attempts"],
-        note=_note(error, status),
+        note=_note(host, error, status),
         undo=False,
         order=host["started_at"] or "",
     )
@@ -235,29 +266,78 @@ def _undo(step: str, host: dict[str, Any]) -> Entry:
         status=host["status"],
         seconds=_seconds(host["undo_started_at"], host["undo_ended_at"]),
         attempts=host["undo_attempts"],
-        note=_note(host["undo_error"], host["status"]),
+        note=_note(host, host["undo_error"], host["status"]),
         undo=True,
         order=host["undo_started_at"] or "",
     )
 
 
-def _note(error: dict[str, Any] | None, status: str) -> str:
+def _note(host: dict[str, Any], error: dict[str, Any] | None, status: str) -> str:
     """Why a task is where it is, in a few words."""
+    if host["doubt"] and status == "in_doubt":
+        return _short(_doubt(host["doubt"]))
+    if host["waiting"] and status in ("running", "compensating"):
+        return _short(_waits(host["waiting"]))
     if error is None or status in ("succeeded", "compensated"):
-        return ""
+        return _short(f"child run {host['child']}") if host["child"] else ""
     text = f"{error['code']}: {error['message']}" if error.get("message") else error["code"]
-    return _short(f"last attempt: {text}" if status in ("running", "compensating") else text)
+    if status in ("running", "compensating"):
+        again = f"next {moment(host['due'])}; " if host["due"] else ""
+        return _short(f"{again}last attempt: {text}")
+    return _short(text)
+
+
+def _waits(waiting: dict[str, Any]) -> str:
+    """What a task waits for, and until when."""
+    until = f" until {moment(waiting['until'])}" if waiting["until"] else ""
+    match waiting["on"]:
+        case "event":
+            value = (
+                f" with {waiting['correlate']} = {waiting.get('value', '')}" if "correlate" in waiting else ""
+            )
+            return f"waits for {waiting['event']}{value}{until}"
+        case "approval":
+            return f"waits for an approval{until}: {waiting.get('message', '')}"
+        case "child":
+            return f"waits for the child run {waiting['child']}"
+    return f"waits{until}"
+
+
+def _doubt(doubt: dict[str, Any]) -> str:
+    """Why nobody knows what became of a task."""
+    asked = f"; asked {doubt['asked']} times" if doubt["asked"] else ""
+    lost = "; its agent does not know either" if doubt["lost"] else ""
+    denied = f"; never seen by {', '.join(doubt['denied'])}" if doubt["denied"] else ""
+    return f"{doubt['why']}{asked}{lost}{denied}"
 
 
 def _attention(run: dict[str, Any]) -> str:
-    """What a person has to do."""
-    steps = [
-        step for step, state in run["steps"].items() if state["status"] in ("in_doubt", "compensation_failed")
+    """What a person can do, and how; nothing when the run needs nobody."""
+    if run["paused"]:
+        return f"the run is paused: baton runs resume {run['id']}"
+    lines = [
+        line
+        for step, state in run["steps"].items()
+        for host in state["hosts"]
+        if (line := _decision(run["id"], step, state, host))
     ]
-    return "\n".join(
-        f"step '{step}' waits for a decision: baton runs resolve {run['id']} {step} "
+    more = f"\nand {len(lines) - _MOST_DECISIONS} more" if len(lines) > _MOST_DECISIONS else ""
+    return "\n".join(lines[:_MOST_DECISIONS]) + more
+
+
+def _decision(run_id: str, step: str, state: dict[str, Any], host: dict[str, Any]) -> str:
+    """The command that decides about a task; empty when it needs no decision."""
+    several = sum(state["counts"].values()) > 1
+    if host["waiting"] and host["waiting"]["on"] == "approval":
+        index = f" --index {host['index']}" if several else ""
+        return f"step '{step}' waits for an approval: baton runs approve|reject {run_id} {step}{index}"
+    if not (host["parked"] or host["status"] in ("in_doubt", "compensation_failed")):
+        return ""
+    name = f" --host {host['index']}" if several else ""
+    why = f" ({_short(_doubt(host['doubt']))})" if host["doubt"] else ""
+    return (
+        f"step '{step}' waits for a decision{why}: baton runs resolve {run_id} {step}{name} "
         "--decision retry|skip|done --why '…'"
-        for step in steps
     )
 
 

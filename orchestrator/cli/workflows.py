@@ -8,11 +8,13 @@ from cyclopts import App, Parameter
 from orchestrator.cli.client import ApiClient, segment
 from orchestrator.cli.output import json_text, moment, printable, say, show_json, show_table
 from orchestrator.cli.remote import Remote, UsageError, remote_of
+from orchestrator.cli.versions import register
 from schemas.errors import BatonError
 
 __all__ = ["apply", "check", "workflows"]
 
-workflows = App(name="workflows", help="List and show workflows.")
+workflows = App(name="workflows", help="List, show and compare workflows.")
+register(workflows)
 
 Files = Annotated[list[Path], Parameter(negative="", help="workflow documents, YAML or JSON")]
 
@@ -123,7 +125,7 @@ def list_workflows(*, remote: Remote | None = None) -> None:
 def show_workflow(
     name: Annotated[str, Parameter(help="the workflow's name")],
     *,
-    version: Annotated[str | None, Parameter(help="an earlier version, by its whole hash")] = None,
+    version: Annotated[str | None, Parameter(help="an earlier version, by the beginning of its hash")] = None,
     remote: Remote | None = None,
 ) -> None:
     """A workflow's document, as JSON, which is YAML too."""

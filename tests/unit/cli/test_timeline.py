@@ -1,5 +1,6 @@
 """A run's timeline: which lines, in which order, and following a run to its end."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,8 +24,17 @@ def host(
         "name": "web-1", "status": status, "attempts": 0 if begin is None else 1, "output": None,
         "error": None,
         "undo_attempts": 0, "undo_started_at": None, "undo_ended_at": None, "undo_error": None, "due": None,
+        "index": 0, "waiting": None, "doubt": None, "parked": False, "child": None, "item": None,
     }  # fmt: skip
     return {**base, "started_at": at(begin), "ended_at": at(end), **more}
+
+
+def step(*hosts: dict[str, Any], **counts: int) -> dict[str, Any]:
+    """A step with these tasks, of as many as the counts say."""
+    counted = counts or dict(Counter(task["status"] for task in hosts))
+    first = hosts[0] if hosts else host()
+    times = {name: first[name] for name in ("started_at", "ended_at")}
+    return {"status": first["status"], "counts": counted, "hosts": list(hosts), **times}
 
 
 def run(status: str = "running", **steps: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +42,8 @@ def run(status: str = "running", **steps: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": "r1", "workflow": "release", "key": "v2", "status": status, "reason": "", "started_at": at(0),
         "ended_at": at(9) if status in module.FINAL else None,
-        "steps": {name: {"status": task["status"], "hosts": [task]} for name, task in steps.items()},
+        "paused": status == "paused",
+        "steps": {name: step(task) for name, task in steps.items()},
     }  # fmt: skip
 
 
@@ -158,3 +169,55 @@ def test_a_run_that_needs_a_person_says_what_to_do() -> None:
     (told,) = [line for line in timeline(waits).splitlines() if "waits for a decision" in line]
     assert told.startswith("step 'b' waits for a decision: baton runs resolve r1 b --decision ")
     assert "waits for a decision" not in timeline(run("running", a=host("running", begin=1)))
+
+
+WAITS = [
+    (
+        {"on": "event", "until": None, "event": "paid", "correlate": "event.id", "value": "7"},
+        "paid with event.id = 7",
+    ),
+    ({"on": "event", "until": None, "event": "paid"}, "waits for paid"),
+    ({"on": "approval", "until": at(30), "message": "go on?"}, ": go on?"),
+    ({"on": "child", "until": None, "child": "r2"}, "child run r2"),
+    ({"on": "time", "until": at(30)}, "waits until 2026-01-3"),
+]
+
+
+@pytest.mark.parametrize(("waiting", "words"), WAITS)
+def test_what_a_task_waits_for_is_its_note(waiting: dict[str, Any], words: str) -> None:
+    """Beside the step stands what it waits for, and until when."""
+    (entry,) = entries(run("running", one=host("running", begin=1, waiting=waiting)))
+    assert words in entry.note
+
+
+def test_why_a_step_is_in_doubt_is_said() -> None:
+    """At the step, and where the decision is asked for: why, how often was asked, who knows nothing."""
+    doubt = {"why": "its time is up", "asked": 3, "lost": True, "denied": ["web-2"]}
+    shown = run("attention", one=host("in_doubt", begin=1, doubt=doubt))
+    (entry,) = entries(shown)
+    for words in ("its time is up", "asked 3 times", "does not know either", "never seen by web-2"):
+        assert words in entry.note
+        assert words in timeline(shown).splitlines()[-1]
+
+
+def test_each_task_that_needs_a_person_has_its_command() -> None:
+    """A parked step, one of several hosts by its index, an approval, and a paused run."""
+    parked = run("attention", one=host("failed", begin=1, end=2, parked=True))
+    assert "baton runs resolve r1 one --decision" in timeline(parked)
+    several = run("attention")
+    several["steps"]["two"] = step(host("succeeded", begin=1, end=2), host("in_doubt", begin=1, index=1))
+    assert "baton runs resolve r1 two --host 1 --decision" in timeline(several)
+    asks = {"on": "approval", "until": None}
+    assert "baton runs approve|reject r1 one" in timeline(run("running", one=host("running", waiting=asks)))
+    assert "baton runs resume r1" in timeline(run("paused", one=host()))
+
+
+def test_of_many_hosts_the_counts_are_shown() -> None:
+    """A step whose tasks are not all here has a line with the counts; one without any says so."""
+    shown = run("running")
+    shown["steps"]["all"] = step(host("failed", begin=1, end=2, index=7), failed=1, succeeded=9_999)
+    shown["steps"]["none"] = step()
+    lines = {entry.step: entry for entry in entries(shown)}
+    assert lines["all"].note == "1 failed, 9999 succeeded"
+    assert lines["all[7]"].status == "failed"
+    assert lines["none"].note == "nothing to do"
