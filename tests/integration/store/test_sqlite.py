@@ -326,6 +326,7 @@ def test_every_query_finds_its_rows_by_an_index() -> None:
     whole = {"agents", "count_agents", "count_outbox", "count_runs", "current_definitions", "shards"}
     whole |= {"group_members", "live_versions", "signals"}  # asked once, at the start
     whole |= {"count_runs_of_status", "versions"}  # they count
+    whole |= {"asking"}  # it goes through the live runs
     from_the_end = {"inbox", "runs"}  # they go along the table itself, and stop at the limit
     db = sqlite3.connect(":memory:")
     for script in sorted((ROOT / "orchestrator" / "store" / "migrations").glob("*.sql")):
