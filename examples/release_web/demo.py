@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.release_web.stage import HERE, DemoFailed, Stage, until
-from orchestrator.cli.timeline import FINAL, timeline
+from orchestrator.cli.timeline import FINAL, entries, timeline
 from orchestrator.local.broker import PrivateBroker
 from schemas.errors import BatonError
 
@@ -128,15 +128,15 @@ async def release(
 
 def progress(run: dict[str, Any], shown: set[tuple[str, str, str]]) -> None:
     """Say what has changed since the last look: hosts that became the same share a line."""
-    for step, state in run["steps"].items():
-        news: dict[str, list[str]] = {}
-        for host in state["hosts"]:
-            name, status = host["name"], host["status"]
-            if status not in ("pending", "cancelled") and (step, name, status) not in shown:
-                shown.add((step, name, status))
-                news.setdefault(status, []).append(name)
-        for status, names in news.items():
-            say(f"    {step:<9} {status:<13} {' '.join(names)}".rstrip())
+    news: dict[tuple[str, str], list[str]] = {}
+    for entry in entries(run):
+        place = f"{'undo ' if entry.undo else ''}{entry.step.partition('[')[0]}"
+        if entry.status in ("pending", "cancelled") or (place, entry.host, entry.status) in shown:
+            continue
+        shown.add((place, entry.host, entry.status))
+        news.setdefault((place, entry.status), []).append(entry.host)
+    for (place, status), hosts in news.items():
+        say(f"    {place:<11}  {status:<12}  {' '.join(hosts)}".rstrip())
 
 
 async def verify(stage: Stage, run: dict[str, Any], *, status: str, version: str) -> None:

@@ -107,6 +107,7 @@ RUN: dict[str, Any] = {
     "started_at": None,
     "ended_at": None,
     "reason": "",
+    "paused": False,
     "steps": {},
 }
 
