@@ -14,9 +14,9 @@ from typing import Any
 
 from orchestrator.api import Parts, create_api
 from orchestrator.api.server import ApiServer, bind, check_listen
-from orchestrator.coordinator import Coordinator
 from orchestrator.deadletters import DeadLetterBox
-from orchestrator.intake import Content, TelemetryDone
+from orchestrator.loop.coordinator import Coordinator
+from orchestrator.loop.intake import Content, TelemetryDone
 from orchestrator.metrics import Metrics
 from orchestrator.settings import Settings
 from orchestrator.store.reader import SqliteReader

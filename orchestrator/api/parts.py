@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from orchestrator.deadletters import DeadLetterBox
-from orchestrator.intake import Content
+from orchestrator.loop.intake import Content
 from orchestrator.settings import Settings
 from orchestrator.store.port import Reader
 from orchestrator.world import SystemWorld

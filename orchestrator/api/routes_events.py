@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from orchestrator.api.bodies import accepts
 from orchestrator.api.parts import TheParts
-from orchestrator.intake import EventReceived
+from orchestrator.loop.intake import EventReceived
 from orchestrator.store.port import InboxRecord
 from schemas.events import CONTENT_TYPE, read_event
 

@@ -13,9 +13,9 @@ from orchestrator.api.selection import given_time
 from orchestrator.api.steering import Name, no_run
 from orchestrator.api.views import ItemList, item_list
 from orchestrator.core.model import RunStatus
-from orchestrator.intake import StartRun
+from orchestrator.loop.intake import StartRun
+from orchestrator.starting.triggers import MAX_KEY
 from orchestrator.store.port import RunFilter
-from orchestrator.triggers import MAX_KEY
 
 __all__ = ["HANDLERS"]
 

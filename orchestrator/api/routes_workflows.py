@@ -21,7 +21,7 @@ from orchestrator.api.views import (
 )
 from orchestrator.core.definition import Definition
 from orchestrator.document import read_workflow
-from orchestrator.intake import ApplyDefinition
+from orchestrator.loop.intake import ApplyDefinition
 from orchestrator.store.port import Page
 from schemas.errors import InvalidInput
 

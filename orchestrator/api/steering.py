@@ -23,7 +23,7 @@ from orchestrator.core.inputs import (
     RetryNow,
 )
 from orchestrator.core.model import Run, RunStatus
-from orchestrator.intake import InputForRun, RetryRun
+from orchestrator.loop.intake import InputForRun, RetryRun
 from schemas.errors import InvalidInput, NotFound
 
 __all__ = [

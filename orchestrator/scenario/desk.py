@@ -1,7 +1,7 @@
 """The coordinator's deciding part, alone: one thing after another is loaded, decided, committed to memory.
 
 Only this module here knows how the coordinator's parts fit together. The other one that does is
-`orchestrator.coordinator`, with the bus, the database and the real clock.
+`orchestrator.loop.coordinator`, with the bus, the database and the real clock.
 """
 
 from collections.abc import Callable, Coroutine
@@ -10,18 +10,18 @@ from typing import Any, Final, TypeVar, cast
 from orchestrator.core.inputs import Wake
 from orchestrator.core.model import Run
 from orchestrator.definitions import Definitions
-from orchestrator.handlers import handle
-from orchestrator.intake import Content, InputForRun, LookForEvent, SignalArrived
-from orchestrator.live import LiveRuns
-from orchestrator.loading import Loader
-from orchestrator.reception import NOTHING
-from orchestrator.roster import Roster
+from orchestrator.loop.handlers import handle
+from orchestrator.loop.intake import Content, InputForRun, LookForEvent, SignalArrived
+from orchestrator.loop.live import LiveRuns
+from orchestrator.loop.loading import Loader
+from orchestrator.loop.reception import NOTHING
+from orchestrator.loop.roster import Roster
+from orchestrator.loop.work import Work
 from orchestrator.scenario.clock import Clock
 from orchestrator.scenario.memory import Memory
 from orchestrator.settings import Settings
-from orchestrator.starting import Starting
+from orchestrator.starting.later import Starting
 from orchestrator.store.port import Store
-from orchestrator.work import Work
 from schemas.names import Topology
 from schemas.times import Micros
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from orchestrator.core.definition import Definition
 from orchestrator.core.model import Run, RunHead
-from orchestrator.intake import (
+from orchestrator.loop.intake import (
     ApplyDefinition,
     CommandExpiredOnBus,
     Content,

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from orchestrator.core.facts import Fact
 from orchestrator.core.model import Run
-from orchestrator.motion import waits_for
+from orchestrator.core.motion import waits_for
 from orchestrator.store.port import (
     AgentRecord,
     Batch,

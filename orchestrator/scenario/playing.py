@@ -16,7 +16,7 @@ from orchestrator.core.inputs import (
     ResumeRun,
     RetryNow,
 )
-from orchestrator.intake import InputForRun, RetryRun, StartRun
+from orchestrator.loop.intake import InputForRun, RetryRun, StartRun
 from orchestrator.scenario.agents import micros
 from orchestrator.scenario.clock import Clock
 from orchestrator.scenario.engine import Engine

@@ -12,7 +12,7 @@ import msgspec
 from orchestrator.core.facts import Fact
 from orchestrator.core.inputs import SignalInput
 from orchestrator.core.model import Run, RunHead
-from orchestrator.motion import waits_for
+from orchestrator.core.motion import waits_for
 from orchestrator.store.records import (
     AgentRecord,
     InboxRecord,

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.core.inputs import ReleaseRun
 from orchestrator.core.model import StepStatus
-from orchestrator.intake import StartRun
+from orchestrator.loop.intake import StartRun
 from orchestrator.store.port import Batch, StoredSignal
 from schemas.errors import InvalidInput
 from schemas.messages import Command, CommandKind

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.model import Run
-from orchestrator.intake import StartRun
+from orchestrator.loop.intake import StartRun
 from schemas.messages import Command
 from tests.support.loop import Loop
 from tests.support.waiting import eventually, until

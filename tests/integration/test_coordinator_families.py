@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.core.inputs import CancelRun
 from orchestrator.core.model import Run, RunStatus, StepStatus, child_id
-from orchestrator.intake import InputForRun, StartRun
+from orchestrator.loop.intake import InputForRun, StartRun
 from schemas.messages import Command, CommandKind
 from tests.support.loop import Loop
 from tests.support.waiting import eventually

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator import coordinator as coordinator_module
-from orchestrator import loading
 from orchestrator.core.inputs import Wake
 from orchestrator.core.model import RunStatus
-from orchestrator.handlers import handle
-from orchestrator.intake import EventReceived, InputForRun, ResultArrived, SignalArrived, StartRun
+from orchestrator.loop import coordinator as coordinator_module
+from orchestrator.loop import loading
+from orchestrator.loop.handlers import handle
+from orchestrator.loop.intake import EventReceived, InputForRun, ResultArrived, SignalArrived, StartRun
 from orchestrator.store.port import Batch
 from runtime.bus.port import Delivery
 from runtime.sqlite import StorageFailure

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.inputs import CancelRun, MoveRun
-from orchestrator.groups import GroupsInBatch
-from orchestrator.intake import InputForRun, StartRun
+from orchestrator.loop.intake import InputForRun, StartRun
+from orchestrator.starting.groups import GroupsInBatch
 from schemas.errors import Conflict, InvalidInput, Unreachable
 from tests.support.loop import EVENT, Loop
 from tests.support.waiting import eventually, until

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.core.facts import AttemptFailed, ResultIgnored
 from orchestrator.core.inputs import CancelRun, ResolveTask
 from orchestrator.core.model import RunStatus
-from orchestrator.intake import InputForRun, StartRun
+from orchestrator.loop.intake import InputForRun, StartRun
 from runtime.bus.port import Message
 from schemas.codec import encode
 from schemas.errors import NotFound

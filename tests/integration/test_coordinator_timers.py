@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.core.inputs import CancelRun
-from orchestrator.intake import InputForRun
-from orchestrator.timers import SPARE, Timers
+from orchestrator.loop.intake import InputForRun
+from orchestrator.loop.timers import SPARE, Timers
 from schemas.errors import Conflict
 from tests.support.loop import EVENT, PLAIN, Loop, data
 from tests.support.waiting import eventually

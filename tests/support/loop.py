@@ -19,10 +19,10 @@ from typing import Any, Self
 
 import msgspec
 
-from orchestrator.coordinator import Coordinator
 from orchestrator.core.model import Run
 from orchestrator.document import read_workflow
-from orchestrator.intake import ApplyDefinition
+from orchestrator.loop.coordinator import Coordinator
+from orchestrator.loop.intake import ApplyDefinition
 from orchestrator.metrics import Metrics
 from orchestrator.settings import Settings
 from orchestrator.store.port import Batch, HistoryEntry, InboxRecord, RunFilter

@@ -16,8 +16,8 @@ import httpx
 import msgspec
 
 from orchestrator.api import Parts, create_api
-from orchestrator.coordinator import Coordinator
 from orchestrator.deadletters import DeadLetterBox
+from orchestrator.loop.coordinator import Coordinator
 from orchestrator.metrics import Metrics
 from orchestrator.settings import Settings
 from orchestrator.store.reader import SqliteReader

@@ -1,12 +1,12 @@
 """Starts what triggers ask for, as far as key, debounce, throttle and concurrency group allow."""
 
 from orchestrator.core.inputs import AdmitRun
-from orchestrator.groups import GroupBusy
-from orchestrator.outcomes import Outcome, settled
-from orchestrator.pacing import pace_key, trigger_of
+from orchestrator.loop.work import Work
+from orchestrator.starting.groups import GroupBusy
+from orchestrator.starting.outcomes import Outcome, settled
+from orchestrator.starting.pacing import pace_key, trigger_of
+from orchestrator.starting.triggers import Refused, Wanted, check_input
 from orchestrator.store.starting import DebouncedEvent
-from orchestrator.triggers import Refused, Wanted, check_input
-from orchestrator.work import Work
 from schemas.errors import InvalidInput
 from schemas.events import Event
 from schemas.times import to_rfc3339

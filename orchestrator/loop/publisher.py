@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from orchestrator.intake import OutboxDone
+from orchestrator.loop.intake import OutboxDone
 from orchestrator.store.port import OutboxMessage
 from orchestrator.world import World
 from runtime.bus.port import Bus, Delivery, Message, PublishOutcome

@@ -4,9 +4,9 @@ from typing import Any, cast
 
 from orchestrator.core.definition import DebounceDef, Definition, ThrottleDef
 from orchestrator.document import read_workflow
-from orchestrator.pacing import LoadedPace, Pace, load_pace, pace_key, trigger_of
+from orchestrator.starting.pacing import LoadedPace, Pace, load_pace, pace_key, trigger_of
+from orchestrator.starting.triggers import Wanted
 from orchestrator.store.starting import DebouncedEvent, PaceKey, StartingChanges, StartingStore
-from orchestrator.triggers import Wanted
 from schemas.events import Event, new_event
 
 NOW = 1_700_000_000_000_000

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from orchestrator.core.inputs import Dispatch, Emission, Move
 from orchestrator.core.model import Run
-from orchestrator.lifecycle import lifecycle_events
+from orchestrator.loop.lifecycle import lifecycle_events
 from orchestrator.store.port import OutboxMessage
 from schemas.codec import encode
 from schemas.events import CONTENT_TYPE, Event, new_event, write_event

@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from orchestrator.core.model import Run
 from orchestrator.definitions import Definitions
-from orchestrator.due import DebounceDue, ScheduleDue
-from orchestrator.handlers import run_ids
-from orchestrator.intake import Content, EventReceived, LookForEvent, RetryRun, StartRun
-from orchestrator.pacing import load_pace
-from orchestrator.reception import KEPT_AT_ONCE, Matched, match_event, match_schedule
+from orchestrator.loop.handlers import run_ids
+from orchestrator.loop.intake import Content, EventReceived, LookForEvent, RetryRun, StartRun
+from orchestrator.loop.reception import KEPT_AT_ONCE, Matched, match_event, match_schedule
+from orchestrator.loop.work import Loaded
+from orchestrator.starting.due import DebounceDue, ScheduleDue
+from orchestrator.starting.pacing import load_pace
+from orchestrator.starting.triggers import Wanted
 from orchestrator.store.port import InboxRecord, Store
 from orchestrator.store.starting import DebouncedEvent
-from orchestrator.triggers import Wanted
-from orchestrator.work import Loaded
 from schemas.events import Event
 from schemas.times import Micros
 

@@ -3,7 +3,7 @@
 from orchestrator.core.definition import Definition
 from orchestrator.core.inputs import ChildEnded, StartChild
 from orchestrator.core.model import ParentRef, Run, RunHead, TraceContext
-from orchestrator.triggers import check_input
+from orchestrator.starting.triggers import check_input
 
 __all__ = ["cannot_start", "child_head", "not_started"]
 

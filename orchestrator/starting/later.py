@@ -6,10 +6,10 @@ batch decides on; it is thrown away should the batch fail.
 
 from orchestrator.core.definition import ConcurrencyDef
 from orchestrator.definitions import Definitions
-from orchestrator.due import AdmitQueued, DebounceDue, PlanSchedules, ScheduleDue
-from orchestrator.groups import Groups
-from orchestrator.pacing import LoadedPace, Pace
-from orchestrator.schedules import Schedules, SchedulesInBatch, schedule_event
+from orchestrator.starting.due import AdmitQueued, DebounceDue, PlanSchedules, ScheduleDue
+from orchestrator.starting.groups import Groups
+from orchestrator.starting.pacing import LoadedPace, Pace
+from orchestrator.starting.schedules import Schedules, SchedulesInBatch, schedule_event
 from orchestrator.store.starting import StartingChanges, StartingStore
 from schemas.times import Micros
 

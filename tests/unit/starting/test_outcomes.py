@@ -1,6 +1,6 @@
 """What the inbox says of an event that asked for several things."""
 
-from orchestrator.outcomes import Outcome, inbox_record, settled
+from orchestrator.starting.outcomes import Outcome, inbox_record, settled
 from schemas.events import new_event
 
 EVENT = new_event(id="1", source="/s", type="a.b", at=0)

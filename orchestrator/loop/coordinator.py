@@ -15,10 +15,9 @@ from typing import Any
 from orchestrator.core.facts import AttemptSent
 from orchestrator.core.inputs import Wake
 from orchestrator.definitions import Definitions
-from orchestrator.due import DebounceDue, ScheduleDue
-from orchestrator.gate import Gate
-from orchestrator.handlers import handle
-from orchestrator.intake import (
+from orchestrator.loop.gate import Gate
+from orchestrator.loop.handlers import handle
+from orchestrator.loop.intake import (
     Content,
     EventReceived,
     InputForRun,
@@ -28,17 +27,18 @@ from orchestrator.intake import (
     StartRun,
     read_delivery,
 )
-from orchestrator.live import LiveRuns
-from orchestrator.loading import Loader
+from orchestrator.loop.live import LiveRuns
+from orchestrator.loop.loading import Loader
+from orchestrator.loop.publisher import DeadLetters, Publisher
+from orchestrator.loop.reception import NOTHING
+from orchestrator.loop.roster import Roster
+from orchestrator.loop.upkeep import Upkeep
+from orchestrator.loop.work import Work
 from orchestrator.metrics import Metrics
-from orchestrator.publisher import DeadLetters, Publisher
-from orchestrator.reception import NOTHING
-from orchestrator.roster import Roster
 from orchestrator.settings import Settings
-from orchestrator.starting import Starting
+from orchestrator.starting.due import DebounceDue, ScheduleDue
+from orchestrator.starting.later import Starting
 from orchestrator.store.port import Store, StoredSignal
-from orchestrator.upkeep import Upkeep
-from orchestrator.work import Work
 from orchestrator.world import World
 from runtime.bus.port import Bus, Delivery, Subscription
 from runtime.failpoint import failpoint

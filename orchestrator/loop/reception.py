@@ -8,14 +8,14 @@ from msgspec import Struct
 from orchestrator.core.inputs import EventArrived
 from orchestrator.core.model import Run
 from orchestrator.definitions import Definitions
-from orchestrator.due import ScheduleDue
-from orchestrator.intake import LookForEvent
-from orchestrator.outcomes import Outcome, inbox_record
-from orchestrator.pacing import trigger_of
+from orchestrator.loop.intake import LookForEvent
+from orchestrator.loop.wanted import take_wanted
+from orchestrator.loop.work import Work
+from orchestrator.starting.due import ScheduleDue
+from orchestrator.starting.outcomes import Outcome, inbox_record
+from orchestrator.starting.pacing import trigger_of
+from orchestrator.starting.triggers import Refused, Wanted, wanted_by, wanted_runs
 from orchestrator.store.port import InboxRecord, Place, WaitingTask
-from orchestrator.triggers import Refused, Wanted, wanted_by, wanted_runs
-from orchestrator.wanted import take_wanted
-from orchestrator.work import Work
 from schemas.events import Event, event_scope
 
 __all__ = [

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from orchestrator.core.model import Run
-from orchestrator.motion import waits_for
-from orchestrator.timers import Timers
+from orchestrator.core.motion import waits_for
+from orchestrator.loop.timers import Timers
 from schemas.times import Micros
 
 __all__ = ["LiveRuns"]

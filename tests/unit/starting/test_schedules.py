@@ -7,7 +7,14 @@ from msgspec.structs import replace
 
 from orchestrator.core.definition import Definition, ScheduleDef
 from orchestrator.document import read_workflow
-from orchestrator.schedules import LATE, Schedules, SchedulesInBatch, plan, schedule_event, step_on
+from orchestrator.starting.schedules import (
+    LATE,
+    Schedules,
+    SchedulesInBatch,
+    plan,
+    schedule_event,
+    step_on,
+)
 from orchestrator.store.starting import StartingChanges, StoredSchedule
 from schemas.times import from_rfc3339, to_rfc3339
 

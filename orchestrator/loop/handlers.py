@@ -15,8 +15,7 @@ from orchestrator.core.inputs import (
     ResultReceived,
     RetryFrom,
 )
-from orchestrator.due import AdmitQueued, DebounceDue, PlanSchedules, ScheduleDue
-from orchestrator.intake import (
+from orchestrator.loop.intake import (
     ApplyDefinition,
     CommandExpiredOnBus,
     Content,
@@ -31,12 +30,13 @@ from orchestrator.intake import (
     StartRun,
     TelemetryDone,
 )
-from orchestrator.reception import NOTHING, Matched, offer_kept, receive_event
-from orchestrator.retries import kept_steps
+from orchestrator.loop.reception import NOTHING, Matched, offer_kept, receive_event
+from orchestrator.loop.wanted import admit, end_debounce
+from orchestrator.loop.work import Work
+from orchestrator.starting.due import AdmitQueued, DebounceDue, PlanSchedules, ScheduleDue
+from orchestrator.starting.retries import kept_steps
+from orchestrator.starting.triggers import check_input, check_key
 from orchestrator.store.port import InboxRecord
-from orchestrator.triggers import check_input, check_key
-from orchestrator.wanted import admit, end_debounce
-from orchestrator.work import Work
 from schemas.errors import Conflict, InvalidInput, NotFound
 from schemas.messages import Command, ErrorInfo, Result
 

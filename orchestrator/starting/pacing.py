@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.core.definition import DebounceDef, Definition, ThrottleDef, TriggerDef
+from orchestrator.starting.triggers import Wanted
 from orchestrator.store.starting import (
     DebouncedEvent,
     PaceKey,
@@ -17,7 +18,6 @@ from orchestrator.store.starting import (
     StartingStore,
     ThrottledStart,
 )
-from orchestrator.triggers import Wanted
 from schemas.events import Event
 from schemas.times import Micros
 

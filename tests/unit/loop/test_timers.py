@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.timers import Timers
+from orchestrator.loop.timers import Timers
 
 
 def test_a_new_wake_up_replaces_the_old_one() -> None:

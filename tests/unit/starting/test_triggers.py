@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.core.definition import Definition
 from orchestrator.document import read_workflow
-from orchestrator.triggers import MAX_KEY, Refused, Wanted, check_input, check_key, wanted_runs
+from orchestrator.starting.triggers import MAX_KEY, Refused, Wanted, check_input, check_key, wanted_runs
 
 STEPS = "steps: [{id: a, action: x.y, target: h1}]"
 

@@ -2,7 +2,7 @@
 
 from orchestrator.core.inputs import ApproveTask, CancelRun, PauseRun, ResumeRun
 from orchestrator.core.model import Run, RunHead, TraceContext
-from orchestrator.motion import waits_for
+from orchestrator.core.motion import waits_for
 from tests.support.machine import Saga, chain, step
 
 ASK = {"id": "ask", "needs": [], "approve": {}}

@@ -10,7 +10,6 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from orchestrator.children import cannot_start, child_head, not_started
 from orchestrator.core import machine
 from orchestrator.core.definition import Definition
 from orchestrator.core.facts import TaskWaiting
@@ -18,12 +17,13 @@ from orchestrator.core.inputs import ChildEnded, Env, Input, Move, MoveRun, Sign
 from orchestrator.core.model import Run, RunHead, Task, TraceContext, WaitOn
 from orchestrator.core.registry import Registry
 from orchestrator.definitions import Definitions, put_definition, stored_definition
-from orchestrator.groups import GroupBusy, GroupDeadlock, group_of
-from orchestrator.intake import LookForEvent
-from orchestrator.outgoing import Outgoing
-from orchestrator.pacing import LoadedPace
+from orchestrator.loop.intake import LookForEvent
+from orchestrator.loop.outgoing import Outgoing
 from orchestrator.settings import Settings, limits_of
-from orchestrator.starting import StartingInBatch
+from orchestrator.starting.children import cannot_start, child_head, not_started
+from orchestrator.starting.groups import GroupBusy, GroupDeadlock, group_of
+from orchestrator.starting.later import StartingInBatch
+from orchestrator.starting.pacing import LoadedPace
 from orchestrator.store.port import (
     AgentRecord,
     Batch,

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.core.inputs import ApproveTask, CancelRun, Move, ResolveTask
 from orchestrator.core.model import Run
-from orchestrator.lifecycle import lifecycle_events
+from orchestrator.loop.lifecycle import lifecycle_events
 from schemas.events import Event
 from schemas.messages import CommandKind
 from tests.support.machine import Saga, chain, step

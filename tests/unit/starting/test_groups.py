@@ -9,7 +9,14 @@ from orchestrator.core.definition import ConcurrencyDef, Definition
 from orchestrator.core.model import ParentRef, Run, RunHead, RunStatus, TraceContext
 from orchestrator.core.templates import Template
 from orchestrator.document import read_workflow
-from orchestrator.groups import MAX_GROUP, GroupBusy, GroupDeadlock, Groups, GroupsInBatch, group_of
+from orchestrator.starting.groups import (
+    MAX_GROUP,
+    GroupBusy,
+    GroupDeadlock,
+    Groups,
+    GroupsInBatch,
+    group_of,
+)
 from orchestrator.store.starting import GroupMember
 from schemas.errors import InvalidInput
 

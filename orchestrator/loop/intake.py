@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from orchestrator.core.definition import Definition
 from orchestrator.core.inputs import Input, SignalInput
-from orchestrator.due import AdmitQueued, DebounceDue, PlanSchedules, ScheduleDue
+from orchestrator.starting.due import AdmitQueued, DebounceDue, PlanSchedules, ScheduleDue
 from orchestrator.store.port import WaitingTask
 from runtime.bus.port import Delivery
 from schemas.codec import MAX_MESSAGE_BYTES, Malformed, decode
