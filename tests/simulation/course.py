@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.intake import ApplyDefinition
+from orchestrator.loop.intake import ApplyDefinition
 from orchestrator.topology import coordinator_declarations
 from runtime.bus.port import Message, PublishOutcome
 from schemas.errors import BatonError

@@ -28,6 +28,7 @@ def plan(rng: Random, span: float) -> list[tuple[float, str]]:
 
 def heal(sim: "Simulation") -> None:
     """Nothing goes wrong any more, and everything is started again."""
+    sim.doomed.clear()
     sim.network.slow_rate = sim.network.doubt_rate = 0.0
     sim.network.come_up()
     for node in sim.nodes:
@@ -52,7 +53,10 @@ def _crash(sim: "Simulation", node: Node) -> bool:
     """The process dies before one of its next steps, and is started again."""
     if not node.alive or node.life is None:
         return False
-    node.life.crash_at = node.life.steps + sim.rng.randint(1, sim.rng.choice((5, 30, 150)))
+    if sim.rng.random() < 0.5:
+        sim.doomed.append(node.life)
+    else:
+        node.life.crash_at = node.life.steps + sim.rng.randint(1, sim.rng.choice((5, 30, 150)))
     return True
 
 

@@ -15,8 +15,8 @@ from agents.runtime import AgentRuntime
 from agents.sdk import Action
 from agents.settings import Settings as AgentSettings
 from agents.settings import declarations
-from orchestrator.coordinator import Coordinator
-from orchestrator.intake import Content
+from orchestrator.loop.coordinator import Coordinator
+from orchestrator.loop.intake import Content
 from orchestrator.metrics import Metrics
 from orchestrator.settings import Settings
 from orchestrator.store.port import Batch
@@ -26,6 +26,7 @@ from schemas.names import Topology
 from tests.simulation.clockwork import Life, SimLoop, outside
 from tests.simulation.disk import Disk, SimStore
 from tests.simulation.network import Network, SimBus
+from tests.simulation.templates import empty_database, empty_journal
 from tests.simulation.worlds import AgentWorld, Clock, CoordinatorWorld
 
 __all__ = ["CANARY", "TOPOLOGY", "AgentNode", "CoordinatorNode", "Node"]
@@ -33,6 +34,9 @@ __all__ = ["CANARY", "TOPOLOGY", "AgentNode", "CoordinatorNode", "Node"]
 TOPOLOGY = Topology()
 CANARY = "canary-password-7e1b"
 """Stands for every secret that a process is given; nothing may ever show it."""
+
+MIGRATED = 0.9
+"""How many databases are there from the start; the others are made by the process itself."""
 
 SETTINGS = Settings(
     amqp_url=f"amqp://baton:{CANARY}@broker/",
@@ -112,6 +116,8 @@ class CoordinatorNode(Node):
     def __init__(self, *args: Any, committed: Callable[[int, Batch | None], None]) -> None:
         super().__init__(*args)
         self.path = self.directory / "baton.db"
+        if self.rng.random() < MIGRATED:
+            self.path.write_bytes(empty_database())
         self.coordinator: Coordinator | None = None
         self.store: SimStore | None = None
         self._committed = committed
@@ -172,7 +178,10 @@ class AgentNode(Node):
     async def live(self, life: Life) -> None:
         """As in `agents.cli`."""
         state = self.directory / "state"
-        state.mkdir(exist_ok=True)
+        if not state.exists():
+            state.mkdir()
+            if self.rng.random() < MIGRATED:
+                (state / "journal.db").write_bytes(empty_journal())
         self._stop = stop = asyncio.Event()
         settings = AgentSettings(
             self.name, state, pools=self.pools, labels=self.labels, concurrency=4, limits=LIMITS

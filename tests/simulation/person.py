@@ -18,7 +18,7 @@ from orchestrator.core.inputs import (
     RetryNow,
 )
 from orchestrator.core.model import Run, Task, WaitOn
-from orchestrator.intake import InputForRun
+from orchestrator.loop.intake import InputForRun
 from schemas.errors import BatonError
 
 if TYPE_CHECKING:

@@ -3,21 +3,22 @@
 A bug is a context manager. While it is entered, the product is wrong in that one way.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 from unittest.mock import patch
 
+from msgspec.structs import replace
+
 from agents.journal import Journal
-from agents.runtime import AgentRuntime
-from orchestrator.coordinator import Coordinator
-from orchestrator.core import answers, machine, sending
-from orchestrator.publisher import Publisher
+from orchestrator.core import answers, machine, sending, waiting
+from orchestrator.loop.coordinator import Coordinator
+from orchestrator.loop.publisher import Publisher
+from orchestrator.loop.timers import Timers
+from orchestrator.starting.groups import GroupsInBatch
 from orchestrator.store import sqlite
 from orchestrator.store.sqlite import SqliteStore
-from orchestrator.timers import Timers
 from runtime.bus.port import Delivery
 from schemas import messages
 
@@ -141,28 +142,15 @@ def publish_before_the_commit() -> Iterator[None]:
 
 
 @_bug
-def acknowledge_before_the_journal() -> Iterator[None]:
-    """An agent acknowledges a command before it has written it down."""
-    collect = AgentRuntime._collect
-    acks: list[asyncio.Future[None]] = []
-
-    def hasty(self: AgentRuntime) -> Any:
-        round_ = collect(self)
-        acks.append(asyncio.ensure_future(self._bus.ack(list(round_.intake.accepted))))
-        return round_
-
-    with patch.object(AgentRuntime, "_collect", hasty):
-        yield
-
-
-@_bug
 def run_again_what_was_lost() -> Iterator[None]:
     """After a crash an agent runs again what had started, idempotent or not."""
     unsettled = Journal.unsettled
 
     async def forgetful(self: Journal, *args: Any) -> Any:
         rows = await unsettled(self, *args)
-        return [row._replace(state="received") if row.state == "started" else row for row in rows]
+        return [
+            row._replace(state="received", started_at=None) if row.state == "started" else row for row in rows
+        ]
 
     with patch.object(Journal, "unsettled", forgetful):
         yield
@@ -177,4 +165,71 @@ def take_silence_for_failure() -> Iterator[None]:
         (sending.send_undo if task.undoing else sending.send)(turn, step, index)
 
     with patch.object(machine, "doubt", again):
+        yield
+
+
+@_bug
+def undo_past_the_pivot() -> Iterator[None]:
+    """A passed pivot does not count: a failure after it turns the run round."""
+
+    def never(turn: Any) -> None:
+        """Do not notice."""
+
+    with patch.object(machine, "_pass_pivot", never):
+        yield
+
+
+@_bug
+def believe_a_rebuilt_agent() -> Iterator[None]:
+    """`never_seen` is taken for proof from an agent that was made anew, too."""
+    never_seen = answers._on_never_seen
+
+    def trusting(turn: Any, step: Any, task: Any, result: Any) -> None:
+        never_seen(turn, step, replace(task, instance="", taken_at=None), result)
+
+    with patch.object(answers, "_on_never_seen", trusting):
+        yield
+
+
+@_bug
+def undo_without_order() -> Iterator[None]:
+    """Every effect is undone at once, whatever depends on it."""
+    with patch.object(machine, "_undo", _undo_all):
+        yield
+
+
+def _undo_all(turn: Any) -> None:
+    for step, index, task in turn.tasks():
+        if step.kind == "action" and machine._wants_undo(step, task) and not task.undoing:
+            sending.send_undo(turn, step, index)
+
+
+@_bug
+def start_what_was_tombstoned() -> Iterator[None]:
+    """An agent runs a command although it had said that it never would."""
+    write = Journal.write
+
+    async def forgetful(self: Journal, batch: Any) -> Any:
+        known = await write(self, batch)
+        return {place: one for place, one in known.items() if not one.tombstone}
+
+    with patch.object(Journal, "write", forgetful):
+        yield
+
+
+@_bug
+def let_everybody_into_a_group() -> Iterator[None]:
+    """A concurrency group has room for everybody."""
+    with patch.object(GroupsInBatch, "must_queue", lambda self, head, limits: False):
+        yield
+
+
+@_bug
+def forget_the_parent() -> Iterator[None]:
+    """A child run that has ended does not tell its parent."""
+
+    def silent(turn: Any, run: Any) -> None:
+        """Say nothing."""
+
+    with patch.object(waiting, "tell_parent", silent):
         yield

@@ -28,7 +28,7 @@ from orchestrator.store.port import Batch, EpochLost
 from runtime.bus.port import Message
 from runtime.sqlite import StorageFailure
 from schemas.errors import Conflict
-from tests.simulation import invariants
+from tests.simulation import invariants, templates
 from tests.simulation.clockwork import Life, NothingLeft, SimLoop, outside
 from tests.simulation.course import Course
 from tests.simulation.documents import Cast, random_workflows
@@ -65,6 +65,7 @@ class Outcome:
 def simulate(seed: int, *, keep_trace: bool = False) -> Outcome:
     """Run one seed from beginning to end."""
     begun = time.perf_counter()
+    templates.empty_database(), templates.empty_journal()
     directory = Path(tempfile.mkdtemp(prefix="baton-sim-", dir=_SHM if _SHM.is_dir() else None))
     sim = Simulation(seed, directory)
     try:
@@ -103,6 +104,8 @@ class Simulation:
         """Ids of events that the broker confirmed to their publisher."""
         self.rebuilt: set[str] = set()
         self.left_frozen: list[Life] = []
+        self.doomed: list[Life] = []
+        """Those that are to die as soon as they have something to do."""
         self.newest_epoch = 0
         self.loop = SimLoop()
         self.loop.on_crash = self._crash_point
@@ -211,6 +214,8 @@ class Simulation:
             self.note("commit", f"{run_id} {seq} {_brief(fact)}")
         for record in batch.inbox:
             self.note("commit", f"{record.kind} {record.id}: {record.outcome} {record.reason}")
+        if self.coordinator.life is not None:
+            self._busy(self.coordinator.life)
         try:
             self.observer.committed(epoch, batch)
         except Exception as error:  # noqa: BLE001 - it would look like the coordinator's own
@@ -226,8 +231,15 @@ class Simulation:
 
     def _action_started(self, one: Performance) -> None:
         self.note(str(one.life), f"{one.command_id} starts: {one.script}")
+        self._busy(one.life)
         for check in invariants.AT_START:
             self._judge(check, self, one)
+
+    def _busy(self, life: Life) -> None:
+        """Now something is going on in it: if it is to die, let it be soon."""
+        if life in self.doomed:
+            self.doomed.remove(life)
+            life.crash_at = life.steps + self.rng.randint(1, 25)
 
     def _born(self, life: Life) -> None:
         self.note(str(life), "starts")
