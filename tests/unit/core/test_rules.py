@@ -300,7 +300,7 @@ def test_rule_7_an_unknown_outcome_is_not_a_failure() -> None:
     saga.wait(10_000)
     assert saga.step_status("b") is StepStatus.IN_DOUBT
     assert saga.sent(CommandKind.QUERY) == ["b"]
-    assert saga.status is RunStatus.RUNNING
+    assert saga.status == "running"
     saga.wait(60)
     assert saga.status is RunStatus.ATTENTION
     assert saga.undone == []

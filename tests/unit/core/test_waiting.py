@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.inputs import ApproveTask, CancelRun, EventArrived, IllegalInput
-from orchestrator.core.model import RunStatus, StepStatus
+from orchestrator.core.model import StepStatus
 from tests.support.machine import Saga, step
 
 EVENT = {"id": "1", "source": "/shop", "type": "paid", "time": "t", "data": {"order": 7, "ok": True}}
@@ -45,7 +45,7 @@ def test_an_event_for_which_the_condition_is_not_true_is_passed_over() -> None:
     arrive(saga, data={})
     assert saga.step_status("w") is StepStatus.RUNNING
     arrive(saga)
-    assert saga.status is RunStatus.SUCCEEDED
+    assert saga.status == "succeeded"
 
 
 def test_a_wait_that_nobody_ends_fails_in_time() -> None:
@@ -67,7 +67,7 @@ def test_one_event_serves_one_run_once() -> None:
     saga.give(EventArrived(EVENT, [("v", 0)]))
     assert saga.step_status("v") is StepStatus.RUNNING
     saga.give(EventArrived({**EVENT, "id": "2"}, [("v", 0)]))
-    assert saga.status is RunStatus.SUCCEEDED
+    assert saga.status == "succeeded"
 
 
 def test_cancel_ends_a_wait_at_once() -> None:
@@ -88,7 +88,7 @@ def test_sleep_takes_its_time(length: str) -> None:
     saga.wait(89)
     assert saga.step_status("s") is StepStatus.RUNNING
     saga.wait(1)
-    assert saga.status is RunStatus.SUCCEEDED
+    assert saga.status == "succeeded"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_emit_publishes_and_is_done() -> None:
     saga = Saga(
         {"id": "e", "emit": {"type": "live", "data": {"v": "${{ input.v }}"}, "subject": "s"}}, given={"v": 3}
     )
-    assert saga.status is RunStatus.SUCCEEDED
+    assert saga.status == "succeeded"
     (sent,) = saga.emissions
     assert (sent.id, sent.type, sent.data, sent.subject) == ("run/e/0/1", "live", {"v": 3}, "s")
 
@@ -136,7 +136,7 @@ def approval(**fields: Any) -> Saga:
 def test_an_approval_lets_the_run_go_on() -> None:
     """Who and why are in the step's output and in the history."""
     saga = approval(by=["ann"])
-    assert saga.status is RunStatus.RUNNING
+    assert saga.status == "running"
     saga.give(ApproveTask("p", approved=True, who="ann", why="looks good"))
     assert saga.sent() == ["a", "b"]
     assert saga.task("p").output["by"] == "ann"
