@@ -177,7 +177,7 @@ ACTIONS: Final[dict[str, Action]] = {
     "pause": Action(Said, pause, _MOVING),
     "resume": Action(Said, resume, (RunStatus.PAUSED,)),
     "resolve": Action(ResolveRequest, resolve, (RunStatus.ATTENTION, RunStatus.PAUSED)),
-    "approve": Action(ApproveRequest, approve, (RunStatus.RUNNING, RunStatus.ATTENTION)),
+    "approve": Action(ApproveRequest, approve, (RunStatus.RUNNING, RunStatus.ATTENTION, RunStatus.PAUSED)),
     "retry": Action(RetryRequest, retry, _MOVING),
     "move": Action(MoveRequest, move, _LIVE),
 }

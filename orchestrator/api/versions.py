@@ -1,5 +1,6 @@
 """Versions of workflows: by the beginning of their hash, compiled, and compared."""
 
+from functools import lru_cache
 from typing import Final
 
 from orchestrator.core.compiler import compile_definition
@@ -42,6 +43,7 @@ async def version_of(reader: Reader, workflow: str, which: str = CURRENT) -> Sto
     return stored
 
 
+@lru_cache(maxsize=8)
 def compiled(stored: StoredDefinition) -> Definition:
     """A stored document, ready to run. Takes a while: not for the event loop."""
     return compile_definition(decode(stored.document, Workflow))
