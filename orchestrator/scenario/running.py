@@ -12,14 +12,22 @@ FileOfCases = tuple[Path, list[Case]]
 
 
 def find_files(paths: Iterable[Path]) -> list[Path]:
-    """The files themselves, and of a directory every `*.yaml` below it, by name."""
+    """The files themselves, and of a directory every `*.yaml` with `scenarios:` below it, by name.
+
+    Workflow documents may lie beside their scenarios. A file that is named is read whatever it holds.
+    """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(path.rglob("*.yaml"))
+            found += sorted(file for file in path.rglob("*.yaml") if _has_scenarios(file))
         else:
             found.append(path)
     return found
+
+
+def _has_scenarios(file: Path) -> bool:
+    with file.open("rb") as lines:
+        return any(line.startswith(b"scenarios:") for line in lines)
 
 
 def read_all(paths: Iterable[Path], pattern: str = "") -> list[FileOfCases]:
