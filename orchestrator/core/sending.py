@@ -66,16 +66,27 @@ def send_undo(turn: Turn, step: StepDef, index: int) -> None:
     try:
         args = undo.args.render(scope)
         _check_size(turn, args)
-        if undo.target is not None:
-            target = _routing_key(turn, undo.target, scope)
-        elif task.effect_agent:
-            target = Topology.agent_key(task.effect_agent)
-        else:
-            target = task.target
+        target = _undoer(turn, step, undo, task, scope)
     except BatonError as error:
         fail_unsent(turn, step, index, why_unsent(error), undo=True)
         return
     _dispatch(turn, step, index, CommandKind.COMPENSATE, target, args)
+
+
+def _undoer(turn: Turn, step: StepDef, undo: UndoDef, task: Task, scope: Scope) -> str:
+    """Who undoes: whom the document names, who has the effect, or else whom the step is for."""
+    if undo.target is not None:
+        return _routing_key(turn, undo.target, scope)
+    agent = task.effect_agent or task.host
+    if agent or task.target:
+        return Topology.agent_key(agent) if agent else task.target
+    if step.rollout is not None:
+        raise InvalidInput(
+            "a person said that it is done, and nobody knows by which agents",
+            code="no_agent",
+            hint="undo it by hand, then resolve the step with 'done'",
+        )
+    return _routing_key(turn, step.target, scope)  # a person said that it is done: it was never sent
 
 
 def _dispatch(

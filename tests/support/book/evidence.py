@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from orchestrator.core.answers import PROBED
-from orchestrator.core.inputs import ChildEnded, CommandExpired, CommandReturned, Input, ResultReceived
+from orchestrator.core.inputs import ChildEnded, CommandExpired, CommandReturned, Env, Input, ResultReceived
 from orchestrator.core.model import WaitOn
 from schemas.messages import NOT_STOPPABLE, Command, ErrorInfo, Result, ResultStatus
 from tests.support.book.accounts import Book, Entry, Verdict
@@ -11,8 +11,9 @@ from tests.support.book.accounts import Book, Entry, Verdict
 __all__ = ["holder", "verdict_on"]
 
 
-def verdict_on(book: Book, given: Input | None) -> Verdict | None:
+def verdict_on(book: Book, given: Input, env: Env) -> Verdict | None:
     """What the input proves about an outstanding attempt; None: nothing."""
+    book.env = env
     if book.ended is not None:
         return None
     match given:
