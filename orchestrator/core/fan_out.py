@@ -14,6 +14,10 @@ from schemas.errors import InvalidInput
 
 __all__ = ["expand", "ready_forward", "ready_undo", "too_many_failed"]
 
+_PENDING, _FAILED = StepStatus.PENDING, StepStatus.FAILED
+_IDLE = (StepStatus.SUCCEEDED, _PENDING, _FAILED, StepStatus.SKIPPED)
+"""What takes none of the places of `max_parallel`, most frequent first: each task is asked at each move."""
+
 
 def expand(turn: Turn, step: StepDef) -> None:
     """Give the step its tasks; raises `BatonError` when there can be none."""
@@ -56,12 +60,11 @@ def ready_forward(turn: Turn, step: StepDef) -> list[int]:
     tasks = turn.run.steps[step.id]
     if step.rollout is not None:
         return _next_batch(turn, step, step.rollout, tasks)
-    pending = [index for index, task in enumerate(tasks) if task.status is StepStatus.PENDING]
+    statuses = [task.status for task in tasks]
+    pending = [index for index, status in enumerate(statuses) if status is _PENDING]
     if step.max_parallel is None or not pending:
         return pending
-    under_way = sum(not task.is_done and task.status is not StepStatus.FAILED for task in tasks) - len(
-        pending
-    )
+    under_way = sum([status not in _IDLE for status in statuses])
     return pending[: max(0, step.max_parallel - under_way)]
 
 
@@ -70,9 +73,7 @@ def _next_batch(turn: Turn, step: StepDef, rollout: RolloutDef, tasks: tuple[Tas
     batch = next((task.batch for task in tasks if not task.is_done), None)
     if batch is None:
         return []
-    pending = [
-        index for index, task in enumerate(tasks) if task.batch == batch and task.status is StepStatus.PENDING
-    ]
+    pending = [index for index, task in enumerate(tasks) if task.batch == batch and task.status is _PENDING]
     first = batch == 0 or not pending
     if not first and rollout.pause and tasks[pending[0]].due is None:
         until = turn.env.now + rollout.pause
@@ -84,7 +85,7 @@ def _next_batch(turn: Turn, step: StepDef, rollout: RolloutDef, tasks: tuple[Tas
 def too_many_failed(step: StepDef, tasks: tuple[Task, ...]) -> bool:
     """Whether more tasks failed than the step's rollout puts up with; without one, any is too many."""
     allowed = 0 if step.rollout is None else step.rollout.max_failures
-    return sum(task.status is StepStatus.FAILED for task in tasks) > allowed
+    return sum(task.status is _FAILED for task in tasks) > allowed
 
 
 def ready_undo(step: StepDef, tasks: tuple[Task, ...], wanted: list[int]) -> list[int]:
