@@ -77,6 +77,10 @@ from schemas.messages import ErrorInfo
 
 __all__ = ["apply", "start"]
 
+_UNDER_WAY = (StepStatus.PENDING, StepStatus.RUNNING, StepStatus.IN_DOUBT)
+_COMPENSATED = StepStatus.COMPENSATED
+"""Names of this module, as these are asked of each task at each move of a run that goes back."""
+
 
 def start(
     definition: Definition,
@@ -355,19 +359,21 @@ def _succeed(turn: Turn) -> None:
 def _quiesce(turn: Turn) -> bool:
     """Stop what goes forward; true once every forward task has a known outcome (rule 3)."""
     quiet = True
-    for step, index, task in turn.tasks():
-        if task.undoing:
-            continue
+    under_way = (
+        (turn.definition.steps[name], index, task)
+        for name, tasks in turn.run.steps.items()
+        for index, task in enumerate(tasks)
+        if task.status in _UNDER_WAY and not task.undoing
+    )
+    for step, index, task in under_way:
         if task.status is StepStatus.PENDING:
             stopped = True
         elif task.status is StepStatus.RUNNING and not task.command_id:
             stopped = waiting.stop_waiting(turn, step, index, task)
-        elif task.status in (StepStatus.RUNNING, StepStatus.IN_DOUBT):
+        else:
             stopped = False
             if not task.cancel_sent:
                 send_cancel(turn, step, index, task)
-        else:
-            continue
         quiet = quiet and stopped
         if stopped:
             turn.record(TaskCancelled(at=turn.env.now, step=step.id, host_index=index))
@@ -392,25 +398,27 @@ def _undo(turn: Turn) -> None:
 def _wanted(turn: Turn) -> dict[str, list[int]]:
     """The tasks whose effect has yet to be undone, by step, in document order."""
     wanted: dict[str, list[int]] = {}
-    for step, index, task in turn.tasks():
-        if _wants_undo(step, task):
-            wanted.setdefault(step.id, []).append(index)
+    for name, tasks in turn.run.steps.items():
+        step = turn.definition.steps[name]
+        if step.can_undo:
+            found = [index for index, task in enumerate(tasks) if task.effect and _has_to_go(task)]
+            if found:
+                wanted[name] = found
     return wanted
 
 
 def _end(turn: Turn) -> None:
     """End a run that went back once no undo is wanted any more (rules 9 and 11)."""
-    tasks = turn.tasks()
-    if turn.run.paused or any(_wants_undo(step, task) for step, _, task in tasks):
+    if turn.run.paused or any(_wants_undo(step, task) for step, _, task in turn.tasks()):
         return
-    given_up = list(dict.fromkeys(step.id for step, _, task in tasks if task.given_up))
+    given_up = list(dict.fromkeys(step.id for step, _, task in turn.tasks() if task.given_up))
     reason = ""
     if given_up:
         status = RunStatus.FAILED
         reason = f"{turn.run.reason}; given up: undo of {', '.join(given_up)}"
     elif turn.run.cancel is not None:
         status = RunStatus.CANCELLED
-    elif any(task.status is StepStatus.COMPENSATED for _, _, task in tasks):
+    elif any(task.status is StepStatus.COMPENSATED for _, _, task in turn.tasks()):
         status = RunStatus.COMPENSATED
     else:
         status = RunStatus.FAILED
@@ -423,4 +431,9 @@ def _needs_done(turn: Turn, step: StepDef) -> bool:
 
 def _wants_undo(step: StepDef, task: Task) -> bool:
     """Whether an effect of this task has yet to be undone."""
-    return step.can_undo and task.effect and not task.given_up and task.status is not StepStatus.COMPENSATED
+    return step.can_undo and task.effect and _has_to_go(task)
+
+
+def _has_to_go(task: Task) -> bool:
+    """Whether an effect, if it has one that can be undone, is still there and nobody gave up on it."""
+    return task.status is not _COMPENSATED and not task.given_up

@@ -1,6 +1,7 @@
 """One move in the making."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from orchestrator.core.definition import Definition, StepDef
 from orchestrator.core.evolution import evolve
@@ -58,11 +59,10 @@ class Turn:
         """A task as it is now."""
         return self.run.steps[step.id][index]
 
-    def tasks(self) -> list[tuple[StepDef, int, Task]]:
-        """Every task with its step, in document order."""
+    def tasks(self) -> Iterator[tuple[StepDef, int, Task]]:
+        """Every task with its step, in document order, as they are when the first is asked for."""
         steps = self.definition.steps
-        return [
-            (steps[name], index, task)
-            for name, tasks in self.run.steps.items()
-            for index, task in enumerate(tasks)
-        ]
+        for name, tasks in self.run.steps.items():
+            step = steps[name]
+            for index, task in enumerate(tasks):
+                yield step, index, task
