@@ -163,6 +163,7 @@ class Simulation:
 
     def close(self) -> None:
         """Let go of everything."""
+        self.network.up = self.network.broker.available = False
         for life in [node.life for node in self.nodes] + self.left_frozen:
             if life is not None:
                 life.end()

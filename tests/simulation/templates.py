@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import agents.journal
+import runtime.sqlite
 from agents.journal import APPLICATION_ID
 from orchestrator.store.sqlite import MIGRATIONS
 from runtime.sqlite import Database
@@ -19,19 +20,19 @@ def empty_database() -> bytes:
 
     Made at the first call, which no event loop may surround.
     """
-    return _migrated(MIGRATIONS)
+    return _migrated(MIGRATIONS, runtime.sqlite.APPLICATION_ID)
 
 
 @cache
 def empty_journal() -> bytes:
     """The same with an agent's journal."""
-    return _migrated(Path(agents.journal.__file__).parent / "migrations", application_id=APPLICATION_ID)
+    return _migrated(Path(agents.journal.__file__).parent / "migrations", APPLICATION_ID)
 
 
-def _migrated(migrations: Path, **options: int) -> bytes:
+def _migrated(migrations: Path, application_id: int) -> bytes:
     with tempfile.TemporaryDirectory(prefix="baton-sim-") as directory:
         path = Path(directory) / "template.db"
-        asyncio.run(_open_and_close(Database(path, migrations, **options)))
+        asyncio.run(_open_and_close(Database(path, migrations, application_id=application_id)))
         return path.read_bytes()
 
 

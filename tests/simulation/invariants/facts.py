@@ -12,6 +12,7 @@ from orchestrator.core.facts import (
     PivotPassed,
     ResultIgnored,
     RunEnded,
+    RunGoingBack,
     StepsReset,
     TaskResolved,
     TaskWaiting,
@@ -27,6 +28,9 @@ S, R = StepStatus, RunStatus
 
 PROOF = {"succeeded", "failed", "timed_out", "cancelled", "rejected", "never_seen", "expired", "returned"}
 """Statuses of an attempt that end a doubt."""
+
+NEVER_STARTED = {"never_seen", "expired", "returned"}
+"""Statuses which say that it never began."""
 
 
 def _begins(fact: Fact, *, undo: bool) -> Any:
@@ -157,6 +161,19 @@ def doubt_ends_by_proof_or_person(sim: "Simulation", before: Run, fact: Fact, af
     return None
 
 
+@at_fact
+def what_is_said_never_to_have_started_did_not(
+    sim: "Simulation", before: Run, fact: Fact, after: Run
+) -> str | None:
+    """An attempt is taken for never started only if it never did; where it is not known, for lost (rule 7)."""
+    if not isinstance(fact, AttemptFailed) or fact.status not in NEVER_STARTED or fact.effect or fact.undo:
+        return None
+    begun = sim.ledger.of_command.get(fact.command_id)
+    if begun and _task(before, fact).instance:
+        return f"{fact.command_id} had begun on {begun[0].life}, and is taken for {fact.status}"
+    return None
+
+
 # Forward
 
 
@@ -220,11 +237,19 @@ def quiesce_before_undo(sim: "Simulation", before: Run, fact: Fact, after: Run) 
 def nothing_is_undone_past_the_pivot(sim: "Simulation", before: Run, fact: Fact, after: Run) -> str | None:
     """After the pivot no undo begins, and the run does not go back (rule 6)."""
     begun = _begins(fact, undo=True)
-    if begun and before.pivoted:
+    passed = _is_past_pivot(sim, before)
+    if begun and passed:
         return f"{_where(before, begun)} is undone past the pivot"
-    return (
-        f"{after.head.id} goes back past its pivot by {fact}" if after.pivoted and after.going_back else None
-    )
+    if passed and isinstance(fact, RunGoingBack):
+        return f"{after.head.id} goes back past its pivot: {fact.failure}"
+    return None
+
+
+def _is_past_pivot(sim: "Simulation", run: Run) -> bool:
+    """Whether the pivot was done: by its tasks, not by what the run says of itself."""
+    pivot = sim.definitions[run.version].pivot
+    tasks = run.steps.get(pivot.id, ()) if pivot is not None else ()
+    return all(task.is_done for task in tasks) and any(task.status is S.SUCCEEDED for task in tasks)
 
 
 @at_fact
