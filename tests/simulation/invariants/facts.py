@@ -165,7 +165,7 @@ def doubt_ends_by_proof_or_person(sim: "Simulation", before: Run, fact: Fact, af
 def what_is_said_never_to_have_started_did_not(
     sim: "Simulation", before: Run, fact: Fact, after: Run
 ) -> str | None:
-    """An attempt is taken for never started only if it never did; where it is not known, for lost (rule 7)."""
+    """An attempt is taken for never started only if it never did; else it is lost (rule 7)."""
     if not isinstance(fact, AttemptFailed) or fact.status not in NEVER_STARTED or fact.effect or fact.undo:
         return None
     begun = sim.ledger.of_command.get(fact.command_id)
