@@ -6,7 +6,6 @@ from typing import Final
 from msgspec.structs import replace
 
 from orchestrator.core.definition import StepDef
-from orchestrator.core.expressions import ExpressionError
 from orchestrator.core.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -18,6 +17,7 @@ from orchestrator.core.inputs import CommandExpired, CommandReturned, ResultRece
 from orchestrator.core.model import Run, StepStatus, Task
 from orchestrator.core.scope import with_raw_output
 from orchestrator.core.sending import (
+    check_output,
     doubt,
     may_retry,
     no_retry,
@@ -26,6 +26,7 @@ from orchestrator.core.sending import (
     retry_at,
 )
 from orchestrator.core.turn import Turn
+from schemas.errors import BatonError
 from schemas.messages import NOT_STOPPABLE, Command, ErrorInfo, Result, ResultStatus
 from schemas.names import Topology
 from schemas.times import Micros, from_datetime
@@ -127,7 +128,8 @@ def _on_success(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
     if step.output is not None and not task.undoing:
         try:
             output = step.output.render(with_raw_output(turn.run, step, task, output))
-        except ExpressionError as error:
+            check_output(turn, output)
+        except BatonError as error:
             _fail_attempt(turn, step, task, result, no_retry(error), effect=True)
             return
     turn.record(

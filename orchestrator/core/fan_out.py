@@ -49,9 +49,8 @@ def _check_width(turn: Turn, width: int, what: str) -> None:
     limit = turn.env.limits.fan_out
     if width > limit:
         raise InvalidInput(
-            f"the step would fan out to {width} {what}, more than the limit of {limit}",
+            f"the step would fan out to {width} {what}, more than the limit of {limit} (setting max_fan_out)",
             code="too_wide",
-            hint="split it, or let the setting max_fan_out allow more",
         )
 
 

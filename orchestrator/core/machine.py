@@ -30,7 +30,6 @@ from typing import Any, Final
 
 from orchestrator.core import answers, moves, waiting
 from orchestrator.core.definition import Definition, StepDef
-from orchestrator.core.expressions import ExpressionError
 from orchestrator.core.facts import (
     FailureTolerated,
     PivotPassed,
@@ -70,7 +69,16 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.model import Failure, Run, RunHead, RunStatus, StepStatus, Task, all_done
 from orchestrator.core.scope import run_scope
-from orchestrator.core.sending import ask_agents, doubt, fail_unsent, send, send_cancel, send_undo, why_unsent
+from orchestrator.core.sending import (
+    ask_agents,
+    check_output,
+    doubt,
+    fail_unsent,
+    send,
+    send_cancel,
+    send_undo,
+    why_unsent,
+)
 from orchestrator.core.turn import Turn
 from schemas.errors import BatonError
 from schemas.messages import ErrorInfo
@@ -137,9 +145,6 @@ def _on_wake(turn: Turn, _: Wake) -> None:
     for step, index, task in turn.tasks():
         if task.due is not None and task.due <= now:
             _on_due(turn, step, index, task)
-    if run.deadline is not None and run.deadline <= now and not (run.going_back or run.pivoted or run.held):
-        message = f"it was not done within {(run.deadline - run.head.created_at) // 1_000_000} s"
-        turn.record(RunGoingBack(at=now, failure=Failure("", "run_timed_out", message)))
 
 
 def _on_due(turn: Turn, step: StepDef, index: int, task: Task) -> None:
@@ -204,8 +209,8 @@ def _settled(turn: Turn, before: Run) -> Move:
     seen = -1
     while turn.run.ended is None and not turn.run.queued and seen != turn.run.seq:
         seen = turn.run.seq
-        _check_history(turn)
         _pass_pivot(turn)
+        _check_limits(turn)
         _notice_failures(turn)
         if not turn.run.going_back:
             _go_forward(turn)
@@ -223,12 +228,18 @@ def _settled(turn: Turn, before: Run) -> Move:
     return turn.move()
 
 
-def _check_history(turn: Turn) -> None:
-    """A history without end is the mark of a run that goes round in circles."""
+def _check_limits(turn: Turn) -> None:
+    """Turn a run round that is past its time limit, or whose history shows that it goes round in circles."""
     run, limit = turn.run, turn.env.limits.history
-    if run.seq > limit and not run.going_back and not run.pivoted:
+    if run.going_back or run.pivoted:
+        return
+    if run.seq > limit:
         message = f"its history has {run.seq} facts, more than the limit of {limit} (setting max_history)"
         turn.record(RunGoingBack(at=turn.env.now, failure=Failure("", "history_full", message)))
+    elif run.deadline is not None and run.deadline <= turn.env.now and not (run.paused or run.held):
+        seconds = (turn.definition.timeout or 0) // 1_000_000
+        failure = Failure("", "run_timed_out", f"it was not done within {seconds} s")
+        turn.record(RunGoingBack(at=turn.env.now, failure=failure))
 
 
 def _pass_pivot(turn: Turn) -> None:
@@ -343,12 +354,13 @@ def _succeed(turn: Turn) -> None:
     if turn.definition.output is not None:
         try:
             output = turn.definition.output.render(run_scope(run, run.steps))
-        except ExpressionError as error:
+            check_output(turn, output)
+        except BatonError as error:
             if not run.pivoted:
                 failure = Failure(step="", code=error.code, message=f"output: {error.message}")
                 turn.record(RunGoingBack(at=turn.env.now, failure=failure))
                 return
-            output = {"error": {"code": error.code, "message": error.message}}
+            output = {"error": {"code": error.code, "message": error.message}}  # there is no way back
     undoable = any(_wants_undo(step, task) for step, _, task in turn.tasks())
     if run.head.parent is not None and undoable and not run.pivoted:
         turn.record(RunHeld(at=turn.env.now, output=output))

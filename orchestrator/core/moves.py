@@ -22,7 +22,7 @@ from orchestrator.core.inputs import (
     RetryNow,
 )
 from orchestrator.core.model import Failure, RunStatus, StepStatus, Task
-from orchestrator.core.sending import send_cancel
+from orchestrator.core.sending import check_output, send_cancel
 from orchestrator.core.turn import Turn
 
 __all__ = ["on_cancel", "on_move", "on_pause", "on_resolve", "on_resume", "on_retry_from", "on_retry_now"]
@@ -81,6 +81,7 @@ def on_resolve(turn: Turn, given: ResolveTask) -> None:
             code="already_going_back",
             hint="say 'done' if it had its effect, 'skip' if it had none",
         )
+    check_output(turn, given.output)
     if given.decision != "done" and task.command_id and not task.undoing:
         send_cancel(turn, step, given.host_index, task)  # it may still wait to be started
     turn.record(

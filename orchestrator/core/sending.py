@@ -17,6 +17,7 @@ from schemas.times import Micros, to_datetime, to_rfc3339
 __all__ = [
     "NoLiveAgent",
     "ask_agents",
+    "check_output",
     "doubt",
     "fail_unsent",
     "labels_of",
@@ -315,9 +316,18 @@ def _check_size(turn: Turn, args: dict[str, Any]) -> None:
     size, limit = len(encode(args)), turn.env.limits.args_bytes
     if size > limit:
         raise InvalidInput(
-            f"the arguments have {size} bytes, more than the limit of {limit}",
+            f"the arguments have {size} bytes, more than the limit of {limit} (setting max_args_bytes)",
             code="args_too_large",
-            hint="put the data in a file or a store, and pass on where it is (setting max_args_bytes)",
+        )
+
+
+def check_output(turn: Turn, output: Any) -> None:
+    """Raise `InvalidInput` for an output that is too large to keep."""
+    size, limit = len(encode(output)), turn.env.limits.output_bytes
+    if size > limit:
+        raise InvalidInput(
+            f"the output has {size} bytes, more than the limit of {limit} (setting max_output_bytes)",
+            code="output_too_large",
         )
 
 

@@ -26,7 +26,7 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.model import Run, StepStatus, Task, Wait, WaitOn, child_id
 from orchestrator.core.scope import Scope, task_scope, with_raw_output
-from orchestrator.core.sending import fail_unsent, no_retry, outcome_of, retry_at
+from orchestrator.core.sending import check_output, fail_unsent, no_retry, outcome_of, retry_at
 from orchestrator.core.turn import Turn
 from schemas.codec import MAX_EVENT_BYTES, encode
 from schemas.errors import BatonError, InvalidInput
@@ -90,9 +90,9 @@ def _wait(turn: Turn, step: StepDef, index: int, wait: Wait, length: Micros | No
     limit = turn.env.limits.wait
     if length is not None and length > limit:
         raise InvalidInput(
-            f"a wait of {length // 1_000_000} s is longer than the limit of {limit // 1_000_000} s",
+            f"a wait of {length // 1_000_000} s is longer than the limit of {limit // 1_000_000} s "
+            "(setting max_wait_days)",
             code="wait_too_long",
-            hint="the setting max_wait_days allows more",
         )
     turn.record(
         TaskWaiting(
@@ -244,9 +244,8 @@ def _start_child(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
     depth = 1 + (0 if head.parent is None else head.parent.depth)
     if depth > turn.env.limits.child_depth:
         raise InvalidInput(
-            f"child runs are nested deeper than {turn.env.limits.child_depth}",
+            f"child runs are nested deeper than {turn.env.limits.child_depth} (setting max_child_depth)",
             code="too_deep",
-            hint="the setting max_child_depth allows more",
         )
     attempt = 1 + turn.task(step, index).attempt
     value = step.args.render(scope)
@@ -374,12 +373,13 @@ def tell_parent(turn: Turn, run: Run) -> None:
 
 def _succeed(turn: Turn, step: StepDef, index: int, output: Any, **by: Any) -> None:
     """The task did what it is for, `by` whom and what; its `output` template sees what came of it."""
-    if step.output is not None:
-        try:
+    try:
+        if step.output is not None:
             output = step.output.render(with_raw_output(turn.run, step, turn.task(step, index), output))
-        except ExpressionError as error:
-            _fail(turn, step, index, no_retry(error), effect=True)
-            return
+        check_output(turn, output)
+    except BatonError as error:
+        _fail(turn, step, index, no_retry(error), effect=True)
+        return
     turn.record(TaskDone(at=turn.env.now, step=step.id, host_index=index, output=output, **by))
 
 

@@ -19,6 +19,7 @@ from orchestrator.core.inputs import (
     RetryNow,
 )
 from orchestrator.core.model import StepStatus
+from schemas.errors import InvalidInput
 from schemas.workflow import Workflow
 from tests.support.machine import Saga, chain, step
 
@@ -281,3 +282,50 @@ def test_a_run_does_not_move_to_a_version_that_its_input_does_not_fit() -> None:
     schema = {"type": "object", "required": ["x"]}
     with pytest.raises(IllegalInput, match="input"):
         saga.give(MoveRun(to=version(*chain("a", "b", "c"), input=schema), who="ops"))
+
+
+# Limits
+
+
+def test_a_run_past_its_time_limit_while_it_is_paused_goes_back_when_it_is_resumed() -> None:
+    """Not before: a paused run does nothing new; and not `succeeded`, though its steps are done by then."""
+    saga = Saga(*chain("a", "b"), timeout="5m")
+    saga.succeed("a")
+    saga.give(PauseRun(who="ops"))
+    saga.wait(400)
+    saga.succeed("b")
+    assert saga.status == "paused"
+    saga.give(ResumeRun(who="ops"))
+    assert saga.run.failure is not None
+    assert saga.run.failure.code == "run_timed_out"
+    assert saga.undone == ["b"]
+
+
+def test_a_pivot_that_is_done_in_the_move_that_finds_the_time_over_counts() -> None:
+    """What cannot be undone is not undone for being late."""
+    saga = Saga(*chain("a"), step("p", pivot=True), timeout="5m")
+    saga.succeed("a")
+    saga.now += 400_000_000
+    saga.succeed("p")
+    assert saga.status == "succeeded"
+
+
+BIG = "x" * 300_000
+
+
+def test_an_output_that_is_too_large_fails_the_step_wherever_it_comes_from() -> None:
+    """A template's, an event's, a child's, a person's; what was done is undone, and the limit is named."""
+    template = Saga(step("a", output="${{ steps.a.output + steps.a.output }}"))
+    template.say(template.last("a"), "succeeded", output="x" * 200_000)
+    assert template.run.failure is not None
+    assert template.run.failure.code == "output_too_large"
+    assert "max_output_bytes" in template.run.failure.message
+    assert template.undone == ["a"]
+    whole = Saga(*chain("a"), output="${{ input.big + input.big }}", given={"big": BIG[:200_000]})
+    whole.succeed("a")
+    assert whole.run.failure is not None
+    assert whole.run.failure.code == "output_too_large"
+    parked = Saga(step("a", on_failure="pause"))
+    parked.say(parked.last("a"), "failed")
+    with pytest.raises(InvalidInput, match="max_output_bytes"):
+        parked.give(ResolveTask(step="a", decision="done", who="ops", output=BIG))
