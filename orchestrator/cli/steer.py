@@ -212,13 +212,14 @@ def _steer(options: Remote, run: str | None, many: Many | None, action: str, giv
         return steer_many(options, chosen, action, given)
     if chosen != Many():
         raise UsageError("a run's id and a choice of many exclude each other")
-    answer = options.client().post(f"/api/runs/{segment(run)}/{action}", given)
+    client, path = options.client(), f"/api/runs/{segment(run)}"
+    answer = client.post(f"{path}/{action}", given)
     if options.json:
         show_json(answer)
     elif action == "retry":
         say(printable(answer["id"]))
     else:
-        say(timeline(answer))
+        say(timeline(client.get(path, hosts=FEW)))  # the answer has every task of the run
     return 1 if action == "cancel" and answer["status"] in FINAL - {"cancelled"} else 0
 
 

@@ -111,3 +111,16 @@ async def test_many_runs_at_once(baton: Baton) -> None:
     ended = [await baton.coordinator.ended(key=f"many{number}") for number in range(3)]
     assert {run["status"] for run in ended} == {"cancelled"}
     assert "no runs" in (await baton("runs", "list", "--workflow", "careful", "--status", "running")).out
+
+
+async def test_what_is_told_of_a_wide_run_is_cut(baton: Baton) -> None:
+    """Who cancels a run of 50 items is shown the tasks that matter and counts, not every task."""
+    wide = "workflow: wide\nsteps: [{id: naps, foreach: input.items, sleep: 5m}]\n"
+    (baton.stage.directory / "wide.yaml").write_text(wide)
+    await baton("apply", "wide.yaml")
+    given = f'{{"items": {list(range(50))}}}'
+    run_id = (await baton("start", "wide", "--input", given)).out.strip()
+    cancelled = await baton("runs", "cancel", run_id, "--why", "enough")
+    assert cancelled.code == 0
+    assert "50 cancelled" in cancelled.out
+    assert len(cancelled.out.splitlines()) < 30
