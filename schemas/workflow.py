@@ -184,7 +184,7 @@ class Step(
         None
     )
     max_parallel: Annotated[
-        Annotated[int, Meta(ge=1, le=10_000)] | None, _about("of foreach: items at a time; absent: all")
+        Annotated[int, Meta(ge=1, le=10_000)] | None, _about("of foreach: items at a time; absent: 1,000")
     ] = None
     rollout: Annotated[Rollout | None, _about("of a target with `all`: in which portions")] = None
     needs: Annotated[

@@ -5,9 +5,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from orchestrator.core.concluding import check_output, fail, may_retry, no_retry, plan_of
 from orchestrator.core.definition import StepDef
 from orchestrator.core.facts import (
-    AttemptFailed,
     AttemptStarted,
     AttemptSucceeded,
     NeverSeen,
@@ -16,15 +16,7 @@ from orchestrator.core.facts import (
 from orchestrator.core.inputs import CommandExpired, CommandReturned, ResultReceived
 from orchestrator.core.model import Run, StepStatus, Task
 from orchestrator.core.scope import with_raw_output
-from orchestrator.core.sending import (
-    check_output,
-    doubt,
-    may_retry,
-    no_retry,
-    outcome_of,
-    plan_of,
-    retry_at,
-)
+from orchestrator.core.sending import doubt
 from orchestrator.core.turn import Turn
 from schemas.errors import BatonError
 from schemas.messages import NOT_STOPPABLE, Command, ErrorInfo, Result, ResultStatus
@@ -62,7 +54,7 @@ def on_result(turn: Turn, given: ResultReceived) -> None:
         case ResultStatus.NEVER_SEEN:
             _on_never_seen(turn, step, task, result)
         case _:
-            _on_failure(turn, step, task, result)
+            _on_failure(turn, step, result)
 
 
 def _why_ignored(run: Run, result: Result) -> str:
@@ -123,14 +115,14 @@ def _on_success(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
     if result.error is not None and not task.undoing:
         # It did its work, but what it says of it cannot be used.
         error = replace(result.error, retryable=False)  # never do again what was done
-        _fail_attempt(turn, step, task, result, error, effect=True)
+        _fail_attempt(turn, step, result, error, effect=True)
         return
     if step.output is not None and not task.undoing:
         try:
             output = step.output.render(with_raw_output(turn.run, step, task, output))
             check_output(turn, output)
         except BatonError as error:
-            _fail_attempt(turn, step, task, result, no_retry(error), effect=True)
+            _fail_attempt(turn, step, result, no_retry(error), effect=True)
             return
     turn.record(
         AttemptSucceeded(
@@ -146,7 +138,7 @@ def _on_success(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
     )
 
 
-def _on_failure(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
+def _on_failure(turn: Turn, step: StepDef, result: Result) -> None:
     """The attempt ended without success: it reported failure, was killed, or was refused."""
     error = result.error or ErrorInfo(code=str(result.status), message=f"the agent said '{result.status}'")
     killed = result.status in (ResultStatus.TIMED_OUT, ResultStatus.CANCELLED) and (
@@ -154,7 +146,7 @@ def _on_failure(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
     )
     after_failure = step.compensate is not None and step.compensate.after_failure
     effect = killed or (after_failure and result.status is ResultStatus.FAILED)
-    _fail_attempt(turn, step, task, result, error, effect=effect)
+    _fail_attempt(turn, step, result, error, effect=effect)
 
 
 def _on_never_seen(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
@@ -179,7 +171,7 @@ def _on_never_seen(turn: Turn, step: StepDef, task: Task, result: Result) -> Non
                     )
                 )
             return
-    _fail_attempt(turn, step, task, result, error, effect=False)
+    _fail_attempt(turn, step, result, error, effect=False)
 
 
 def _on_lost(turn: Turn, step: StepDef, task: Task, result: Result, error: ErrorInfo) -> None:
@@ -192,35 +184,28 @@ def _on_lost(turn: Turn, step: StepDef, task: Task, result: Result, error: Error
     in_pool = task.target.startswith(_POOL) and task.taken_at is None
     policy = step.on_unknown if lost and not (task.undoing or in_pool) else "ask"
     if lost and plan.idempotent and may_retry(turn, step, task, retryable=True):
-        _fail_attempt(turn, step, task, result, error, effect=True)
+        _fail_attempt(turn, step, result, error, effect=True)
     elif policy != "ask":
         error = error if policy == "retry" else replace(error, retryable=False)
-        _fail_attempt(turn, step, task, result, error, effect=True)
+        _fail_attempt(turn, step, result, error, effect=True)
     elif task.status is StepStatus.IN_DOUBT and (task.lost or in_pool):
         _ignore(turn, result, "nobody knew before either")
     else:  # of a pool another member may know
         doubt(turn, step, result.host_index, f"{result.agent}: {error.message}", lost=not in_pool)
 
 
-def _fail_attempt(
-    turn: Turn, step: StepDef, task: Task, result: Result, error: ErrorInfo, *, effect: bool
-) -> None:
-    fact = AttemptFailed(
-        at=turn.env.now,
-        step=step.id,
-        host_index=result.host_index,
-        command_id=result.command_id,
-        status=str(result.status),
-        error=error,
-        undo=task.undoing,
-        effect=effect and not task.undoing,
-        retry_at=retry_at(turn, step, task, error),
-        outcome=outcome_of(turn, task, str(result.status)),
+def _fail_attempt(turn: Turn, step: StepDef, result: Result, error: ErrorInfo, *, effect: bool) -> None:
+    fail(
+        turn,
+        step,
+        result.host_index,
+        error,
+        str(result.status),
+        effect=effect,
         agent=result.agent,
         started_at=_micros(result.started_at),
         finished_at=_micros(result.finished_at),
     )
-    turn.record(fact)
 
 
 # What the broker says
@@ -255,19 +240,7 @@ def _on_not_taken(turn: Turn, command: Command, status: str) -> None:
         error = ErrorInfo(
             code="agent_unavailable", message=f"{kind} '{name}' did not take the command in time"
         )
-    turn.record(
-        AttemptFailed(
-            at=turn.env.now,
-            step=step.id,
-            host_index=command.host_index,
-            command_id=command.id,
-            status=status,
-            error=error,
-            undo=task.undoing,
-            retry_at=retry_at(turn, step, task, error),
-            outcome=outcome_of(turn, task, status),
-        )
-    )
+    fail(turn, step, command.host_index, error, status)
 
 
 _AGENT: Final = Topology.agent_key("")

@@ -182,7 +182,7 @@ class StepDef:
 
     Which of `action` (not empty), `child` (not empty), `wait`, `approval`, `sleep` and `emit` is set follows
     from `kind`. `args` are an action's arguments or a child's input. `target` is an action's only.
-    `start_within` None means the coordinator's setting. `max_parallel` is set only with `foreach`, and
+    `start_within` None means the coordinator's setting. `max_parallel` is set with `foreach` only, and
     `rollout` (never None then) only with a target of kind `all`.
     """
 

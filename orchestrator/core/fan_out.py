@@ -4,11 +4,12 @@ Going forward, a rollout takes its batches in order and `foreach` at most `max_p
 Going back, the last batch comes first, and the items in reverse order, as many at a time.
 """
 
+from orchestrator.core.concluding import no_live_agent
 from orchestrator.core.definition import RolloutDef, StepDef
 from orchestrator.core.facts import BatchPaused, HostRef, StepExpanded
 from orchestrator.core.model import StepStatus, Task
 from orchestrator.core.scope import run_scope
-from orchestrator.core.sending import labels_of, no_live_agent
+from orchestrator.core.sending import labels_of
 from orchestrator.core.turn import Turn
 from schemas.errors import InvalidInput
 

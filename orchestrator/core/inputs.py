@@ -81,7 +81,6 @@ class Env(Struct, frozen=True):
     query_every: Micros = 30_000_000
     registry: Registry = Registry()
     limits: Limits = NO_LIMITS
-    namespace: str = "baton"
 
 
 # From agents and the bus

@@ -19,8 +19,8 @@ The rules, by their numbers in `docs/rules.md`:
 12. A live run has an outstanding command with a deadline, a timer, or waits for an event, a run or a person.
 
 Rule 1 (one run per key) is the inbox's and the store's. What agents say is in `answers`, how attempts are
-made in `sending`, steps without an agent in `waiting`, steps with many tasks in `fan_out`, what people do in
-`moves`.
+made in `sending` and what comes of them in `concluding`, steps that wait in `waiting`, child runs in
+`children`, steps with many tasks in `fan_out`, what people do in `moves`.
 Duplicate and late results are legal and change nothing but the history; an input that makes no sense raises
 `IllegalInput` before anything is decided.
 """
@@ -28,7 +28,8 @@ Duplicate and late results are legal and change nothing but the history; an inpu
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from orchestrator.core import answers, moves, waiting
+from orchestrator.core import answers, children, moves, waiting
+from orchestrator.core.concluding import check_output, fail_unsent, why_unsent
 from orchestrator.core.definition import Definition, StepDef
 from orchestrator.core.facts import (
     FailureTolerated,
@@ -69,16 +70,7 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.model import Failure, Run, RunHead, RunStatus, StepStatus, Task, all_done
 from orchestrator.core.scope import run_scope
-from orchestrator.core.sending import (
-    ask_agents,
-    check_output,
-    doubt,
-    fail_unsent,
-    send,
-    send_cancel,
-    send_undo,
-    why_unsent,
-)
+from orchestrator.core.sending import ask_agents, doubt, send, send_cancel, send_undo
 from orchestrator.core.turn import Turn
 from schemas.errors import BatonError
 from schemas.messages import ErrorInfo
@@ -162,7 +154,7 @@ def _on_due(turn: Turn, step: StepDef, index: int, task: Task) -> None:
 
 
 def _on_child(turn: Turn, given: ChildEnded) -> None:
-    waiting.on_child(turn, given)
+    children.on_child(turn, given)
 
 
 def _on_undo(turn: Turn, given: UndoRun) -> None:
@@ -172,7 +164,7 @@ def _on_undo(turn: Turn, given: UndoRun) -> None:
         if not run.going_back:
             turn.record(RunGoingBack(at=turn.env.now, failure=Failure("", "parent_undo", given.reason)))
         return
-    waiting.answer_undo(turn)
+    children.answer_undo(turn)
 
 
 def _on_release(turn: Turn, _: ReleaseRun) -> None:
@@ -220,11 +212,11 @@ def _settled(turn: Turn, before: Run) -> Move:
             _end(turn)
     run = turn.run
     if run.ended is not None and before.ended is None:
-        waiting.release_children(turn)
+        children.release_children(turn)
         if not before.held or run.failure is not None:  # its parent knows that it was done
-            waiting.tell_parent(turn, run)
+            children.tell_parent(turn, run)
     elif run.held and not before.held:
-        waiting.tell_parent(turn, run)
+        children.tell_parent(turn, run)
     return turn.move()
 
 
@@ -332,13 +324,15 @@ def _attempt(turn: Turn, step: StepDef, index: int) -> None:
     if turn.run.going_back and not undoing:
         return  # quiescing cancels it
     if undoing and step.kind == "workflow":
-        waiting.undo_child(turn, step, index)
+        children.undo_child(turn, step, index)
     elif undoing:
         send_undo(turn, step, index)
     elif step.fans_out and not task.part:
         _start_step(turn, step)
     elif step.kind == "action":
         send(turn, step, index)
+    elif step.kind == "workflow":
+        children.start_child(turn, step, index)
     else:
         waiting.begin(turn, step, index)
 
@@ -381,7 +375,7 @@ def _quiesce(turn: Turn) -> bool:
         if task.status is StepStatus.PENDING:
             stopped = True
         elif task.status is StepStatus.RUNNING and not task.command_id:
-            stopped = waiting.stop_waiting(turn, step, index, task)
+            stopped = children.stop_child(turn, step, index, task)
         else:
             stopped = False
             if not task.cancel_sent:
@@ -402,7 +396,7 @@ def _undo(turn: Turn) -> None:
         if not any(other in wanted for other in step.dependents):
             for index in ready_undo(step, turn.run.steps[name], wanted[name]):
                 if step.kind == "workflow":
-                    waiting.undo_child(turn, step, index)
+                    children.undo_child(turn, step, index)
                 else:
                     send_undo(turn, step, index)
 

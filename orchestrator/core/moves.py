@@ -1,6 +1,7 @@
 """What people do to a run: cancel, pause, resume, resolve, retry, move. Approving is in `waiting`."""
 
 from orchestrator.core.changes import step_changes
+from orchestrator.core.concluding import check_output
 from orchestrator.core.facts import (
     RetryHurried,
     RunEnded,
@@ -22,7 +23,7 @@ from orchestrator.core.inputs import (
     RetryNow,
 )
 from orchestrator.core.model import Failure, RunStatus, StepStatus, Task
-from orchestrator.core.sending import check_output, send_cancel
+from orchestrator.core.sending import send_cancel
 from orchestrator.core.turn import Turn
 
 __all__ = ["on_cancel", "on_move", "on_pause", "on_resolve", "on_resume", "on_retry_from", "on_retry_now"]

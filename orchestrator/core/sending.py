@@ -1,46 +1,24 @@
-"""How an attempt by an agent is made: its command, its deadline, and whether another may follow."""
+"""How an attempt by an agent is made: its command and its deadline; and the questions about one."""
 
 from typing import Any, Final
 
+from orchestrator.core.concluding import fail_unsent, no_live_agent, plan_of, why_unsent
 from orchestrator.core.definition import StepDef, Target, UndoDef
-from orchestrator.core.facts import AttemptFailed, AttemptSent, CancelSent, QuerySent, TaskInDoubt
+from orchestrator.core.facts import AttemptSent, CancelSent, QuerySent, TaskInDoubt
 from orchestrator.core.inputs import Dispatch
-from orchestrator.core.model import StepStatus, Task
+from orchestrator.core.model import Task
 from orchestrator.core.scope import Scope, own_scope, task_scope
 from orchestrator.core.turn import Turn
 from schemas.codec import encode
 from schemas.errors import BatonError, InvalidInput
-from schemas.messages import Command, CommandKind, ErrorInfo, command_id
+from schemas.messages import Command, CommandKind, command_id
 from schemas.names import Topology, check_name
 from schemas.times import Micros, to_datetime, to_rfc3339
 
-__all__ = [
-    "NoLiveAgent",
-    "ask_agents",
-    "check_output",
-    "doubt",
-    "fail_unsent",
-    "labels_of",
-    "may_retry",
-    "no_live_agent",
-    "no_retry",
-    "outcome_of",
-    "plan_of",
-    "retry_at",
-    "send",
-    "send_cancel",
-    "send_undo",
-    "why_unsent",
-]
+__all__ = ["ask_agents", "doubt", "labels_of", "send", "send_cancel", "send_undo"]
 
 _MAX_QUERY_WAIT: Final[Micros] = 600_000_000
 """Longest pause between two questions about a command in doubt."""
-
-
-class NoLiveAgent(InvalidInput):
-    """No live agent has the labels that a target asks for."""
-
-    code = "no_live_agent"
 
 
 def send(turn: Turn, step: StepDef, index: int) -> None:
@@ -198,24 +176,6 @@ def _hand_out(turn: Turn, target: str, *, undo: bool, command: Command) -> None:
     turn.commands.append(Dispatch(target=target, command=command, span_id=span_id))
 
 
-def fail_unsent(turn: Turn, step: StepDef, index: int, error: ErrorInfo, *, undo: bool = False) -> None:
-    """An attempt that could not be made, because an expression or the target is wrong. It counts."""
-    task = turn.task(step, index)
-    turn.record(
-        AttemptFailed(
-            at=turn.env.now,
-            step=step.id,
-            host_index=index,
-            command_id="",
-            status="not_sent",
-            error=error,
-            undo=undo,
-            retry_at=retry_at(turn, step, task, error, undo=undo, unsent=1),
-            outcome=StepStatus.COMPENSATION_FAILED if undo else outcome_of(turn, task, "not_sent"),
-        )
-    )
-
-
 def doubt(turn: Turn, step: StepDef, index: int, why: str, *, lost: bool = False) -> None:
     """Nobody knows what became of the outstanding command: its agent is asked (rule 7).
 
@@ -235,43 +195,6 @@ def doubt(turn: Turn, step: StepDef, index: int, why: str, *, lost: bool = False
     )
     if not lost:
         ask_agents(turn, step, index)
-
-
-def plan_of(step: StepDef, *, undo: bool) -> StepDef | UndoDef:
-    """What says how an attempt is made: the step, or its undo."""
-    return step.compensate if undo and step.compensate is not None else step
-
-
-def may_retry(
-    turn: Turn, step: StepDef, task: Task, *, retryable: bool, undo: bool | None = None, unsent: int = 0
-) -> bool:
-    """Whether another attempt may follow by itself (rules 2, 3 and 5)."""
-    undo = task.undoing if undo is None else undo
-    made = unsent + (task.undo_attempt if undo else task.attempt)
-    granted = task.granted if undo is task.undoing else 0
-    forward_over = turn.run.going_back and not undo
-    return retryable and not forward_over and made < granted + plan_of(step, undo=undo).retry.attempts
-
-
-def retry_at(
-    turn: Turn, step: StepDef, task: Task, error: ErrorInfo, *, undo: bool | None = None, unsent: int = 0
-) -> Micros | None:
-    """When the attempt that follows this error goes out; None: no other follows."""
-    if not may_retry(turn, step, task, retryable=error.retryable, undo=undo, unsent=unsent):
-        return None
-    undo = task.undoing if undo is None else undo
-    made = unsent + (task.undo_attempt if undo else task.attempt)
-    granted = task.granted if undo is task.undoing else 0
-    return turn.env.now + plan_of(step, undo=undo).retry.delay_before(made - granted, turn.env.jitter)
-
-
-def outcome_of(turn: Turn, task: Task, status: str) -> StepStatus:
-    """What a task is that failed for good in this way."""
-    if task.undoing:
-        return StepStatus.COMPENSATION_FAILED
-    if turn.run.going_back and status in ("cancelled", "never_seen", "expired", "returned", "rejected"):
-        return StepStatus.CANCELLED
-    return StepStatus.FAILED
 
 
 def _routing_key(turn: Turn, target: Target | None, scope: Scope) -> str:
@@ -298,14 +221,6 @@ def labels_of(target: Target, scope: Scope) -> dict[str, str]:
     return {key: str(value) for key, value in labels.items()}
 
 
-def no_live_agent(labels: dict[str, str]) -> NoLiveAgent:
-    """The error of a target that matches nobody."""
-    wanted = ", ".join(f"{key}={value}" for key, value in labels.items())
-    return NoLiveAgent(
-        f"no live agent has {wanted}", hint="baton agents list shows which agents are live, and their labels"
-    )
-
-
 def _agent_of(target: str) -> str:
     """The agent's name in a routing key; empty for a pool's."""
     prefix = Topology.agent_key("")
@@ -319,24 +234,3 @@ def _check_size(turn: Turn, args: dict[str, Any]) -> None:
             f"the arguments have {size} bytes, more than the limit of {limit} (setting max_args_bytes)",
             code="args_too_large",
         )
-
-
-def check_output(turn: Turn, output: Any) -> None:
-    """Raise `InvalidInput` for an output that is too large to keep."""
-    size, limit = len(encode(output)), turn.env.limits.output_bytes
-    if size > limit:
-        raise InvalidInput(
-            f"the output has {size} bytes, more than the limit of {limit} (setting max_output_bytes)",
-            code="output_too_large",
-        )
-
-
-def why_unsent(error: BatonError) -> ErrorInfo:
-    """An agent may come back; everything else would go wrong the same way again."""
-    retryable = isinstance(error, NoLiveAgent)
-    return ErrorInfo(code=error.code, message=error.message[:2000], retryable=retryable)
-
-
-def no_retry(error: BatonError) -> ErrorInfo:
-    """The error of something that would go wrong the same way again."""
-    return ErrorInfo(code=error.code, message=error.message[:2000], retryable=False)

@@ -1,50 +1,30 @@
-"""Steps without an agent: `sleep`, `wait_for`, `approve`, `emit`, and `workflow` (a child run, rule 10)."""
+"""Steps that wait, or publish, without an agent: `sleep`, `wait_for`, `approve`, `emit`."""
 
 from collections.abc import Callable
 from typing import Any, Final
 
+from orchestrator.core.concluding import fail, fail_unsent, no_retry, succeed
 from orchestrator.core.definition import StepDef
 from orchestrator.core.expressions import ExpressionError
 from orchestrator.core.facts import (
-    AttemptFailed,
-    CancelSent,
     EventEmitted,
-    TaskDone,
-    TaskResolved,
     TaskWaiting,
 )
 from orchestrator.core.inputs import (
     ApproveTask,
-    CancelRun,
-    ChildEnded,
     Emission,
     EventArrived,
     IllegalInput,
-    ReleaseRun,
-    StartChild,
-    UndoRun,
 )
-from orchestrator.core.model import Run, StepStatus, Task, Wait, WaitOn, child_id
-from orchestrator.core.scope import Scope, task_scope, with_raw_output
-from orchestrator.core.sending import check_output, fail_unsent, no_retry, outcome_of, retry_at
+from orchestrator.core.model import Task, Wait, WaitOn
+from orchestrator.core.scope import Scope, task_scope
 from orchestrator.core.turn import Turn
 from schemas.codec import MAX_EVENT_BYTES, encode
 from schemas.errors import BatonError, InvalidInput
 from schemas.messages import ErrorInfo
 from schemas.times import Micros, parse_duration, to_rfc3339
 
-__all__ = [
-    "answer_undo",
-    "begin",
-    "on_approval",
-    "on_child",
-    "on_event",
-    "on_time",
-    "release_children",
-    "stop_waiting",
-    "tell_parent",
-    "undo_child",
-]
+__all__ = ["begin", "begin_wait", "on_approval", "on_event", "on_time"]
 
 _ROOM: Final = 4 * 1024
 """What an event's attributes may take of its size."""
@@ -65,7 +45,7 @@ def begin(turn: Turn, step: StepDef, index: int) -> None:
 def _sleep(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
     if step.sleep is None:
         raise AssertionError(step.id)
-    _wait(turn, step, index, Wait(WaitOn.TIME), _length(step.sleep.render(scope)))
+    begin_wait(turn, step, index, Wait(WaitOn.TIME), _length(step.sleep.render(scope)))
 
 
 def _await_event(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
@@ -73,7 +53,7 @@ def _await_event(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
     if wait is None:
         raise AssertionError(step.id)
     value = "" if wait.expect is None else wait.expect.evaluate_text(scope)
-    _wait(turn, step, index, Wait(WaitOn.EVENT, topic=wait.topic, value=value), wait.timeout)
+    begin_wait(turn, step, index, Wait(WaitOn.EVENT, topic=wait.topic, value=value), wait.timeout)
 
 
 def _ask_person(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
@@ -83,10 +63,11 @@ def _ask_person(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
     message = approval.message.render(scope)
     if not isinstance(message, str):
         raise InvalidInput("the approval's message is no text", code="expression_error")
-    _wait(turn, step, index, Wait(WaitOn.APPROVAL, message=message[:2000]), approval.timeout)
+    begin_wait(turn, step, index, Wait(WaitOn.APPROVAL, message=message[:2000]), approval.timeout)
 
 
-def _wait(turn: Turn, step: StepDef, index: int, wait: Wait, length: Micros | None) -> None:
+def begin_wait(turn: Turn, step: StepDef, index: int, wait: Wait, length: Micros | None) -> None:
+    """Let the next attempt of a task wait for this, so long at most; None: as long as it takes."""
     limit = turn.env.limits.wait
     if length is not None and length > limit:
         raise InvalidInput(
@@ -124,15 +105,15 @@ def on_time(turn: Turn, step: StepDef, index: int, task: Task) -> None:
     approval = step.approval
     match task.wait:
         case Wait(on=WaitOn.TIME):
-            _succeed(turn, step, index, None)
+            succeed(turn, step, index, None)
         case Wait(on=WaitOn.EVENT):
             message = f"no such event came within {_seconds(turn, task)} s"
-            _fail(turn, step, index, ErrorInfo("wait_timed_out", message, retryable=False))
+            fail(turn, step, index, ErrorInfo("wait_timed_out", message, retryable=False), "failed")
         case Wait(on=WaitOn.APPROVAL) if approval is not None and approval.on_timeout == "approve":
-            _succeed(turn, step, index, _approval(turn, "", "nobody answered in time"), why="nobody answered")
+            succeed(turn, step, index, _approval(turn, "", "nobody answered in time"), why="nobody answered")
         case Wait(on=WaitOn.APPROVAL):
             message = f"nobody approved within {_seconds(turn, task)} s"
-            _fail(turn, step, index, ErrorInfo("approval_timed_out", message, retryable=False))
+            fail(turn, step, index, ErrorInfo("approval_timed_out", message, retryable=False), "failed")
 
 
 def on_event(turn: Turn, given: EventArrived) -> None:
@@ -148,7 +129,7 @@ def on_event(turn: Turn, given: EventArrived) -> None:
         if _is_meant(turn, step, task, given.event):
             keys = ("id", "source", "type", "time", "subject", "data")
             output = {key: given.event.get(key) for key in keys}
-            _succeed(turn, step, index, output, event=_name_of(given.event))
+            succeed(turn, step, index, output, event=_name_of(given.event))
 
 
 def _is_meant(turn: Turn, step: StepDef, task: Task, event: dict[str, Any]) -> bool:
@@ -194,10 +175,12 @@ def on_approval(turn: Turn, given: ApproveTask) -> None:
         )
     if given.approved:
         output = _approval(turn, given.who, given.why)
-        _succeed(turn, step, given.host_index, output, who=given.who, why=given.why)
+        succeed(turn, step, given.host_index, output, who=given.who, why=given.why)
     else:
         message = f"rejected by {given.who}" + (f": {given.why}" if given.why else "")
-        _fail(turn, step, given.host_index, ErrorInfo("rejected_by_person", message, retryable=False))
+        fail(
+            turn, step, given.host_index, ErrorInfo("rejected_by_person", message, retryable=False), "failed"
+        )
 
 
 def _approval(turn: Turn, who: str, why: str) -> dict[str, Any]:
@@ -233,172 +216,7 @@ def _emit(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
     )
     span_id = turn.run.head.trace.span_of(step.id, index, undo=False)
     turn.emissions.append(Emission(event_id, emit.type, data, subject, span_id))
-    _succeed(turn, step, index, {"id": event_id, "type": emit.type})
-
-
-# Child runs
-
-
-def _start_child(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
-    head = turn.run.head
-    depth = 1 + (0 if head.parent is None else head.parent.depth)
-    if depth > turn.env.limits.child_depth:
-        raise InvalidInput(
-            f"child runs are nested deeper than {turn.env.limits.child_depth} (setting max_child_depth)",
-            code="too_deep",
-        )
-    attempt = 1 + turn.task(step, index).attempt
-    value = step.args.render(scope)
-    child = child_id(head.id, step.id, index, attempt)
-    _wait(turn, step, index, Wait(WaitOn.CHILD, child=child), None)
-    span_id = head.trace.span_of(step.id, index, undo=False)
-    turn.children.append(
-        StartChild(child, step.child, step.id, index, attempt, value, span_id, step.priority)
-    )
-
-
-def undo_child(turn: Turn, step: StepDef, index: int) -> None:
-    """Let the child run do its own undos (rule 10)."""
-    task = turn.task(step, index)
-    if not task.child:  # a person marked the step as done: there is no run to undo
-        turn.record(TaskDone(at=turn.env.now, step=step.id, host_index=index, undo=True))
-        return
-    attempt = 1 + task.undo_attempt
-    wait = Wait(WaitOn.CHILD, child=task.child)
-    turn.record(
-        TaskWaiting(at=turn.env.now, step=step.id, host_index=index, attempt=attempt, wait=wait, undo=True)
-    )
-    turn.signal(task.child, UndoRun(turn.run.reason))
-
-
-def on_child(turn: Turn, given: ChildEnded) -> None:
-    """Take the word of the child run that a task waits for; any other says nothing new (rule 8)."""
-    tasks = turn.run.steps.get(given.step, ())
-    task = tasks[given.host_index] if given.host_index < len(tasks) else None
-    if turn.run.ended is not None or task is None or task.wait is None or task.wait.child != given.run_id:
-        return
-    step = turn.definition.steps[given.step]
-    if task.undoing:
-        _on_child_undone(turn, step, given)
-    elif given.outcome == "done":
-        _succeed(turn, step, given.host_index, given.output)
-    else:
-        error = ErrorInfo(
-            given.code or "child_failed",
-            given.message[:2000],
-            details={"run_id": given.run_id, "status": given.status},
-        )
-        # What a person gave up on is still there: the child is asked again when this run goes back.
-        _fail(turn, step, given.host_index, error, effect=given.outcome == "given_up")
-
-
-def _on_child_undone(turn: Turn, step: StepDef, given: ChildEnded) -> None:
-    now, index = turn.env.now, given.host_index
-    if given.outcome == "given_up":
-        turn.record(
-            TaskResolved(
-                at=now, step=step.id, host_index=index, decision="skip", who="", why="given up in the child"
-            )
-        )
-    elif given.outcome == "refused":
-        _fail(turn, step, index, ErrorInfo("past_pivot", given.message, retryable=False))
-    elif given.outcome in ("failed", "undone"):
-        turn.record(TaskDone(at=now, step=step.id, host_index=index, undo=True))
-
-
-def answer_undo(turn: Turn) -> None:
-    """Tell the parent that wants this run undone, which has ended or cannot be undone, how that stands."""
-    run, parent = turn.run, turn.run.head.parent
-    if parent is None:
-        return
-    given_up = any(task.given_up for tasks in run.steps.values() for task in tasks)
-    turn.signal(
-        parent.run_id,
-        ChildEnded(
-            step=parent.step,
-            host_index=parent.host_index,
-            run_id=run.head.id,
-            outcome="refused" if run.pivoted else "given_up" if given_up else "undone",
-            status=run.status,
-            message=f"run {run.head.id} has passed its pivot" if run.pivoted else "",
-        ),
-    )
-
-
-def stop_waiting(turn: Turn, step: StepDef, index: int, task: Task) -> bool:
-    """The run goes back: whether the task can simply be given up; a child run must be cancelled first."""
-    if task.wait is None or task.wait.on is not WaitOn.CHILD:
-        return True
-    if not task.cancel_sent:
-        turn.record(CancelSent(at=turn.env.now, step=step.id, host_index=index, command_id="", agent=""))
-        reason = f"its parent goes back: {turn.run.reason}"
-        turn.signal(task.wait.child, CancelRun(who=f"run {turn.run.head.id}", reason=reason, by_parent=True))
-    return False
-
-
-def release_children(turn: Turn) -> None:
-    """The run has ended, and so have its children for good."""
-    for _, _, task in turn.tasks():
-        if task.child and task.effect and task.status is not StepStatus.COMPENSATED:
-            turn.signal(task.child, ReleaseRun())
-
-
-def tell_parent(turn: Turn, run: Run) -> None:
-    """Let the parent, if there is one, know where this run stands: held or ended."""
-    parent = run.head.parent
-    if parent is None:
-        return
-    given_up = any(task.given_up for tasks in run.steps.values() for task in tasks)
-    failure = run.failure
-    cancelled = failure is not None and failure.code == "cancelled"
-    turn.signal(
-        parent.run_id,
-        ChildEnded(
-            step=parent.step,
-            host_index=parent.host_index,
-            run_id=run.head.id,
-            outcome="given_up" if given_up else "done" if failure is None else "failed",
-            status=run.status,
-            output=run.output,
-            code="" if failure is None else "child_cancelled" if cancelled else "child_failed",
-            message=""
-            if failure is None
-            else f"{run.head.workflow} {run.status}: {failure.code}: {run.reason}",
-        ),
-    )
-
-
-# What comes of an attempt
-
-
-def _succeed(turn: Turn, step: StepDef, index: int, output: Any, **by: Any) -> None:
-    """The task did what it is for, `by` whom and what; its `output` template sees what came of it."""
-    try:
-        if step.output is not None:
-            output = step.output.render(with_raw_output(turn.run, step, turn.task(step, index), output))
-        check_output(turn, output)
-    except BatonError as error:
-        _fail(turn, step, index, no_retry(error), effect=True)
-        return
-    turn.record(TaskDone(at=turn.env.now, step=step.id, host_index=index, output=output, **by))
-
-
-def _fail(turn: Turn, step: StepDef, index: int, error: ErrorInfo, *, effect: bool = False) -> None:
-    task = turn.task(step, index)
-    turn.record(
-        AttemptFailed(
-            at=turn.env.now,
-            step=step.id,
-            host_index=index,
-            command_id="",
-            status="failed",
-            error=error,
-            undo=task.undoing,
-            effect=effect and not task.undoing,
-            retry_at=retry_at(turn, step, task, error),
-            outcome=outcome_of(turn, task, "cancelled" if error.code == "child_cancelled" else "failed"),
-        )
-    )
+    succeed(turn, step, index, {"id": event_id, "type": emit.type})
 
 
 def _seconds(turn: Turn, task: Task) -> int:
@@ -411,5 +229,4 @@ _BEGIN: Final[dict[str, Callable[[Turn, StepDef, int, Scope], None]]] = {
     "wait_for": _await_event,
     "approve": _ask_person,
     "emit": _emit,
-    "workflow": _start_child,
 }

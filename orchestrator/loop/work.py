@@ -93,7 +93,6 @@ class Work:
         self._registry = loaded.registry
         self._limits = limits_of(settings)
         self._outgoing = Outgoing(topology, next_outbox_id, settings.lifecycle, self.batch.outbox)
-        self._namespace = topology.namespace
 
     @property
     def now(self) -> Micros:
@@ -221,7 +220,6 @@ class Work:
             query_every=int(self.settings.query_every * 1_000_000),
             registry=self._registry,
             limits=self._limits,
-            namespace=self._namespace,
         )
 
     def _trace(self, traceparent: str) -> TraceContext:

@@ -24,6 +24,9 @@ _FORWARD: Final = RetryPolicy(attempts=1, delay=_SECOND, backoff=2.0, max_delay=
 _FORWARD_IDEMPOTENT: Final = RetryPolicy(attempts=3, delay=_SECOND, backoff=2.0, max_delay=30 * _SECOND)
 _UNDO: Final = RetryPolicy(attempts=10, delay=2 * _SECOND, backoff=2.0, max_delay=300 * _SECOND)
 
+_AT_ONCE: Final = 1_000
+"""How many items of a `foreach` are under way at once, unless it says."""
+
 
 def compile_step(checks: Checks, document: Workflow, index: int, order: Order) -> StepDef:
     """Step number `index` of the document, ready to run; what is wrong with it is recorded."""
@@ -42,7 +45,7 @@ def compile_step(checks: Checks, document: Workflow, index: int, order: Order) -
         upstream=whole.steps,
         dependents=order.dependents.get(step.id, frozenset()),
         condition=checks.expression(step.if_, (*path, "if"), whole, "bool"),
-        args=checks.template(step.with_, (*path, "with"), given),
+        args=checks.template(step.with_, (*path, "with"), given, secrets=kind == "action"),
         timeout=checks.time_limit(step.timeout, (*path, "timeout"), _TIMEOUT, "leave it out for 10m"),
         start_within=checks.optional_limit(step.start_within, (*path, "start_within"), "leave it out for 1m"),
         retry=_retry(checks, step.retry, (*path, "retry"), forward),
@@ -54,7 +57,7 @@ def compile_step(checks: Checks, document: Workflow, index: int, order: Order) -
         priority=document.priority if step.priority is None else step.priority,
         target=_step_target(checks, step, kind, path, one),
         foreach=checks.expression(step.foreach, (*path, "foreach"), whole, "list"),
-        max_parallel=step.max_parallel,
+        max_parallel=None if step.foreach is None else step.max_parallel or _AT_ONCE,
         rollout=_rollout(checks, step, path),
         pivot=step.pivot,
         on_failure=step.on_failure,
@@ -88,7 +91,7 @@ def _undo(checks: Checks, undo: Compensate, path: Path, view: View) -> UndoDef:
         checks.problem((*path, "target", "all"), "an undo has one target", hint)
     return UndoDef(
         action=undo.action,
-        args=checks.template(undo.with_, (*path, "with"), view),
+        args=checks.template(undo.with_, (*path, "with"), view, secrets=True),
         target=None if undo.target is None else _target(checks, undo.target, (*path, "target"), view),
         timeout=checks.time_limit(undo.timeout, (*path, "timeout"), _TIMEOUT, "leave it out for 10m"),
         start_within=checks.optional_limit(undo.start_within, (*path, "start_within"), "leave it out for 1m"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core import answers, machine, sending, waiting
+from orchestrator.core import answers, children, concluding, machine, sending
 from orchestrator.core.definition import StepDef
 from orchestrator.core.facts import TaskDone
 from orchestrator.core.model import StepStatus, Task
@@ -60,7 +60,7 @@ def take_doubt_for_failure(turn: Turn, step: StepDef, index: int, _why: str) -> 
 
 
 MISTAKES: list[tuple[int, Any, str, Callable[..., Any]]] = [
-    (2, sending, "may_retry", lambda *_, **__: False),
+    (2, concluding, "may_retry", lambda *_, **__: False),
     (3, machine, "_quiesce", undo_before_quiesce),
     (4, machine, "_undo", undo_all_at_once),
     (4, machine, "_wants_undo", undo_what_failed),
@@ -68,7 +68,7 @@ MISTAKES: list[tuple[int, Any, str, Callable[..., Any]]] = [
     (6, machine, "_pass_pivot", lambda _turn: None),
     (7, machine, "doubt", take_doubt_for_failure),
     (8, answers, "_why_ignored", lambda _run, _result: ""),
-    (10, waiting, "undo_child", forget_the_child),
+    (10, children, "undo_child", forget_the_child),
 ]
 
 
