@@ -12,7 +12,7 @@ import pytest_asyncio
 from orchestrator.local.broker import PrivateBroker
 
 TESTS = Path(__file__).parent
-KINDS = {"unit", "property", "conformance", "simulation", "integration", "acceptance"}
+KINDS = {"unit", "property", "golden", "conformance", "simulation", "integration", "acceptance"}
 
 hypothesis.settings.register_profile(
     "baton",

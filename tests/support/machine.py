@@ -1,6 +1,6 @@
 """Drives the pure machine in tests: a run, its commands, and what agents say of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -58,6 +58,7 @@ class Saga:
         hosts: Sequence[Host] = (),
         parent: ParentRef | None = None,
         queued: bool = False,
+        kept: Mapping[str, tuple[Task, ...]] | None = None,
         **document: Any,
     ) -> None:
         data = {"workflow": "test", "steps": list(steps), **document}
@@ -81,7 +82,7 @@ class Saga:
             input={} if given is None else given,
             parent=parent,
         )
-        self._take(machine.start(self.definition, head, self._env(), queued=queued))
+        self._take(machine.start(self.definition, head, self._env(), queued=queued, kept=kept))
 
     def _env(self) -> Env:
         return Env(now=self.now, jitter=0.5, epoch=1, registry=self.registry)
