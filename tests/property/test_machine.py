@@ -35,6 +35,7 @@ from orchestrator.core.inputs import (
 from orchestrator.core.model import ParentRef, RunHead, TraceContext, WaitOn
 from schemas.messages import NOT_STOPPABLE, Command, ResultStatus
 from schemas.workflow import Workflow
+from tests.support.book.evidence import holder
 from tests.support.one_run import START, OneRun, World
 from tests.support.random_sagas import AWAITED, HOSTS, POOL, inputs, versions, workflows
 
@@ -93,7 +94,7 @@ class Life:
 
     def an_attempt_goes_well(self) -> None:
         """The agent that has a command says so."""
-        more = {} if self.pick("usable", (True,) * 5 + (False,)) else {"output": {}}
+        more: dict[str, Any] = {} if self.pick("usable", (True,) * 5 + (False,)) else {"output": {}}
         status = self.pick("says", GOOD)
         agent = self.pick("agent", POOL) if status is not ResultStatus.SUCCEEDED else ""
         command = self.command(self.one.out())
@@ -117,9 +118,22 @@ class Life:
             self.command(self.one.out()), status, code=code, started=self.pick("ran", (True, False))
         )
 
+    def an_agent_is_asked(self) -> None:
+        """It never saw the command, or lost it; it may have been made anew."""
+        command = self.command(self.one.out())
+        agent = holder(self.book.entries[command.step][command.host_index]) or self.pick("agent", POOL)
+        if self.pick("made anew", (False, True)):
+            self.world.instances[agent] = "i-2"
+        status = self.pick("says", (ResultStatus.NEVER_SEEN, ResultStatus.NEVER_SEEN, ResultStatus.UNKNOWN))
+        self.one.answer(command, status, agent, started=False)
+
     def a_stray_result_comes(self) -> None:
         """For any command ever sent: in time, late, again, or from the wrong host."""
-        command, status = self.command(self.one.commands), self.pick("says", tuple(ResultStatus))
+        busy = {(command.step, command.host_index) for command in self.one.out()}
+        old = [one for one in self.one.commands if (one.step, one.host_index) in busy]
+        recent = self.pick("of what is busy", (True, False)) and old
+        command = self.command(old if recent else self.one.commands)
+        status = self.pick("says", (ResultStatus.SUCCEEDED, *ResultStatus))
         agent = self.pick("agent", ("", "", *HOSTS[:2], *POOL))
         self.one.answer(command, status, agent, started=self.pick("ran", (True, False)))
 
@@ -177,7 +191,8 @@ class Life:
 
     def the_parent_speaks(self) -> None:
         """A parent undoes or releases a child of which it heard that it is done."""
-        self.one.give(self.pick("what", (UndoRun("the parent goes back"), ReleaseRun())))
+        words: tuple[Input, ...] = (UndoRun("the parent goes back"), ReleaseRun())
+        self.one.give(self.pick("what", words))
 
     def there_is_room(self) -> None:
         """Its group has room."""
@@ -248,6 +263,7 @@ CHANCES: Final[dict[str, tuple[int, Callable[[Life], Any]]]] = {
     "an_attempt_goes_well": (8, lambda life: life.one.out()),
     "all_goes_well": (4, lambda life: life.one.out() or life.one.waiting(WaitOn.CHILD)),
     "an_attempt_fails": (4, lambda life: life.one.out()),
+    "an_agent_is_asked": (2, lambda life: life.one.out()),
     "a_stray_result_comes": (2, lambda life: life.one.commands),
     "a_command_is_not_taken": (1, lambda life: life.one.commands),
     "an_agent_comes_or_goes": (1, _always),
@@ -268,7 +284,7 @@ CHANCES: Final[dict[str, tuple[int, Callable[[Life], Any]]]] = {
 
 
 @settings(
-    max_examples=250,
+    max_examples=400,
     # Shrinking so long a story takes minutes and changes it; the draws tell it as it was.
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -111,7 +111,7 @@ class OneRun:
             return
         movers = book.moves_on_by()
         assert movers, "rule 12: nothing moves it on"
-        assert run.wake_at is not None or movers & {"person", "slot", "parent", "child"}
+        assert run.wake_at == book.wake_at(), "rule 12: what is due has its timer"
         assert (run.status is RunStatus.PAUSED) is book.paused
         for _, _, entry in book.each():
             failed = entry.back and entry.stand is Stand.FAILED and not entry.given_up

@@ -23,7 +23,7 @@ MISSING: Final = "input.missing"
 POOL: Final = ("p1", "p2")
 HOSTS: Final = ("w1", "w2", "w3", "w4")
 ALL: Final[Fields] = {"labels": {"role": "web"}, "all": True}
-TARGETS: Final[tuple[Any, ...]] = ("w1", "w1", {"pool": "p"}, {"labels": {"role": "web"}}, ALL)
+TARGETS: Final[tuple[Any, ...]] = ("w1", {"pool": "p"}, {"pool": "p"}, {"labels": {"role": "web"}}, ALL)
 
 
 def registry(now: int, *, instances: dict[str, str], stopped: frozenset[str] = frozenset()) -> Registry:
@@ -119,7 +119,7 @@ def _emit(draw: st.DrawFn, _: str) -> Fields:
 
 
 _KINDS: Final[tuple[Callable[[st.DrawFn, str], Fields], ...]] = (
-    *(_action,) * 7, _child, _child, _wait, _approve, _sleep, _emit,
+    *(_action,) * 7, _child, _child, _wait, _wait, _approve, _sleep, _emit,
 )  # fmt: skip
 
 

@@ -188,6 +188,12 @@ class Book:
         """Whether what needs this step may go on."""
         return all(entry.stand is Stand.DONE and not entry.back for entry in self.entries[step])
 
+    def pivot_succeeded(self, step: str) -> bool:
+        """Whether the step is done, and not only skipped or its failure put up with."""
+        entries = self.entries[step]
+        done = any(one.stand is Stand.DONE and not (one.skipped or one.tolerated) for one in entries)
+        return done and self.is_done(step)
+
     def failures(self, step: str) -> int:
         """How many of its tasks failed for good."""
         entries = self.entries[step]
@@ -205,6 +211,20 @@ class Book:
         """The tasks of a step whose effect is still to be undone."""
         step = self.definition.steps[name]
         return [i for i, entry in enumerate(self.entries[name]) if self.wants_undo(step, entry)]
+
+    def wake_at(self) -> int | None:
+        """When something is due, by what was sent, awaited and promised."""
+        due: list[int] = []
+        for step, _, entry in self.each():
+            if entry.stand is Stand.OPEN and entry.due is not None:
+                due.append(entry.due)
+            elif entry.stand is Stand.REST and not self.paused:
+                due.append(entry.not_before)
+            elif entry.stand is Stand.IDLE and not self.paused and (step.id, entry.batch) in self.pauses:
+                due.append(self.pauses[step.id, entry.batch])
+        if self.deadline is not None and not (self.going_back or self.paused or self.pivoted or self.held):
+            due.append(self.deadline)
+        return min(due, default=None)
 
     def moves_on_by(self) -> set[str]:
         """Rule 12: what will move the run on; nothing means that it hangs."""

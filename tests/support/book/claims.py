@@ -51,7 +51,11 @@ def _check_consequences(book: Book) -> None:
     if book.ended is not None or book.queued:
         return
     if isinstance(book.given, Wake) and book.deadline is not None and book.deadline <= book.env.now:
-        must(book.going_back or book.pivoted or book.held, "a run past its time limit goes back")
+        on_time = book.pivoted or book.held or book.paused
+        must(book.going_back or on_time, "a run past its time limit goes back")
+    pivot = book.definition.pivot
+    if pivot is not None and book.pivot_succeeded(pivot.id):
+        must(book.pivoted, "rule 6: the pivot has succeeded", pivot.id)
     for step, _, entry in book.each():
         if book.going_back and not entry.back:
             _check_quiescing(step, entry)
@@ -115,11 +119,10 @@ def _going_back(book: Book, fact: f.RunGoingBack) -> None:
 
 def _pivot_passed(book: Book, fact: f.PivotPassed) -> None:
     must(book.definition.steps[fact.step].pivot and not book.pivoted, "rule 6: that is no pivot", fact)
-    entries = book.entries[fact.step]
-    succeeded = any(one.stand is Stand.DONE and not (one.skipped or one.tolerated) for one in entries)
-    must(book.is_done(fact.step) and succeeded, "rule 6: the pivot has not succeeded")
+    must(book.pivot_succeeded(fact.step), "rule 6: the pivot has not succeeded")
     must(not any(entry.back for _, _, entry in book.each()), "rule 6: nothing was undone before either")
     book.pivoted, book.going_back, book.cancelled = True, False, False
+    book.pauses.clear()  # what was given up and is taken up again pauses again
     for _, _, entry in book.each():
         if entry.stand is Stand.CANCELLED:
             entry.stand = Stand.IDLE if entry.made == 0 else Stand.FAILED
