@@ -187,6 +187,10 @@ class Simulation:
         """A line of the trace."""
         self.trace.append((round(self.loop.time(), 6), who, what))
 
+    def placeless(self, text: str) -> str:
+        """The text without this simulation's directory, which is another each time."""
+        return text.replace(str(self.directory), "")
+
     def fail(self, invariant: str, found: str) -> None:
         """An invariant does not hold: nothing more is to be learned from this seed."""
         self.note("VIOLATION", f"{invariant}: {found}")
@@ -256,7 +260,7 @@ class Simulation:
                 node.boot_later(0.1 if self.peace else self.rng.uniform(0.05, 6))
 
     def _process_ended(self, node: Node, life: Life, error: BaseException | None) -> None:
-        self.note(str(life), f"ends: {error!r}")
+        self.note(str(life), f"ends: {self.placeless(repr(error))}")
         expected = isinstance(error, StorageFailure | EpochLost)
         expected = expected or (isinstance(error, Conflict) and error.code == "state_locked")
         if error is None and not node.wanted:
@@ -330,7 +334,7 @@ class _LogHandler(logging.Handler):
         text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             text = f"{text}: {record.exc_info[1]!r}"
-        self._sim.note("log", f"{record.name} {record.levelname} {text}")
+        self._sim.note("log", self._sim.placeless(f"{record.name} {record.levelname} {text}"))
         if record.levelno >= logging.ERROR:
             self._sim.fail("no fault of our own is logged", text)
 

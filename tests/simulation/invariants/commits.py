@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.core.model import Run, RunStatus, WaitOn
 from orchestrator.store.port import Batch
-from tests.simulation.invariants.tables import at_batch
+from tests.simulation.invariants.tables import at_batch, is_past_pivot
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -97,4 +97,14 @@ def an_event_serves_a_run_once(sim: "Simulation", epoch: int, batch: Batch) -> s
                 if event in seen:
                     return f"event {event[1]} ended two waits of {run_id}"
                 seen.add(event)
+    return None
+
+
+@at_batch
+def past_the_pivot_is_forward(sim: "Simulation", epoch: int, batch: Batch) -> str | None:
+    """A run whose pivot is done does not go back (rule 6)."""
+    for run_id in batch.changed:
+        run = sim.observer.runs[run_id]
+        if run.going_back and is_past_pivot(sim, run):
+            return f"{run_id} goes back past its pivot: {run.failure}"
     return None

@@ -24,6 +24,7 @@ __all__ = [
     "at_publish",
     "at_start",
     "done_twice_in_a_pool",
+    "is_past_pivot",
     "to_undo",
 ]
 
@@ -58,3 +59,11 @@ def done_twice_in_a_pool(sim: "Simulation", command_id: str) -> bool:
     """Whether two agents of a pool ran one idempotent command, of which only the last is undone (rule 4)."""
     agents = {one.agent for one in sim.ledger.of_command.get(command_id, ())}
     return len(agents) > 1 and sim.observer.commands[command_id].idempotent
+
+
+def is_past_pivot(sim: "Simulation", run: Run) -> bool:
+    """Whether the pivot was done: by its tasks, not by what the run says of itself."""
+    pivot = sim.definitions[run.version].pivot
+    tasks = run.steps.get(pivot.id, ()) if pivot is not None else ()
+    done = all(task.is_done for task in tasks)
+    return done and any(task.status is StepStatus.SUCCEEDED for task in tasks)
