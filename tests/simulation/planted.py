@@ -12,7 +12,7 @@ from unittest.mock import patch
 from msgspec.structs import replace
 
 from agents.journal import Journal
-from orchestrator.core import answers, machine, sending, waiting
+from orchestrator.core import answers, children, machine, sending
 from orchestrator.loop.coordinator import Coordinator
 from orchestrator.loop.publisher import Publisher
 from orchestrator.loop.timers import Timers
@@ -231,5 +231,5 @@ def forget_the_parent() -> Iterator[None]:
     def silent(turn: Any, run: Any) -> None:
         """Say nothing."""
 
-    with patch.object(waiting, "tell_parent", silent):
+    with patch.object(children, "tell_parent", silent):
         yield
