@@ -8,11 +8,12 @@ import msgspec
 
 from agents.limits import MAX_DETAILS_BYTES, MAX_LOG_BYTES, MAX_OUTPUT_BYTES
 from agents.processes import printable
+from agents.redaction import PLAIN, Redactor
 from agents.sdk import ActionError
 from schemas.codec import Malformed, decode, encode
 from schemas.messages import Command, ErrorInfo, Result, ResultStatus
 
-__all__ = ["Identity", "Outcome", "answer", "error_info", "failure", "output_of"]
+__all__ = ["Identity", "Outcome", "answer", "error_info", "failure", "output_of", "redacted"]
 
 MAX_MESSAGE_CHARS: Final = 4096
 MAX_CODE_CHARS: Final = 64
@@ -94,12 +95,42 @@ def error_info(code: str, message: str, *, retryable: bool = True, details: Any 
     )
 
 
-def failure(error: BaseException) -> tuple[ErrorInfo, str]:
-    """The error of a failed attempt, and what to add to its log."""
+def failure(error: BaseException, redactor: Redactor = PLAIN) -> tuple[ErrorInfo, str]:
+    """The error of a failed attempt, and what to add to its log. Secrets are hidden before text is cut."""
+    hide = redactor.text
     if isinstance(error, ActionError):
-        return error_info(error.code, error.message, retryable=error.retryable, details=error.details), ""
-    text = "".join(traceback.format_exception(error))[-MAX_LOG_BYTES // 2 :]
-    return error_info("exception", f"{type(error).__name__}: {error}"), _clean(text, MAX_LOG_BYTES)
+        code, message = hide(str(error.code)), hide(str(error.message))
+        return error_info(code, message, retryable=error.retryable, details=error.details), ""
+    text = hide("".join(traceback.format_exception(error)))[-MAX_LOG_BYTES // 2 :]
+    return error_info("exception", hide(f"{type(error).__name__}: {error}")), _clean(text, MAX_LOG_BYTES)
+
+
+def redacted(outcome: Outcome, redactor: Redactor) -> Outcome:
+    """The outcome with the values of secrets hidden, in which state alone it may be kept or told."""
+    if redactor is PLAIN:
+        return outcome
+    error = outcome.error
+    try:
+        output = redactor.value(outcome.output)
+    except Malformed as refused:
+        message = f"the result cannot be sent: {refused.message}"
+        output, error = None, ErrorInfo("bad_output", message, retryable=False)
+        outcome = outcome._replace(status=ResultStatus.FAILED)
+    if error is not None:
+        error = ErrorInfo(
+            redactor.text(error.code),
+            redactor.text(error.message),
+            error.retryable,
+            _hidden_details(error.details, redactor),
+        )
+    return outcome._replace(output=output, error=error, log=redactor.text(outcome.log))
+
+
+def _hidden_details(details: Any, redactor: Redactor) -> Any:
+    try:
+        return redactor.value(details)
+    except Malformed:
+        return "left out: it cannot be read"
 
 
 def _clean(text: str, limit: int) -> str:

@@ -6,6 +6,7 @@ Exit codes: 0 stopped as asked, 1 something made going on impossible, 2 usage, 3
 import argparse
 import asyncio
 import importlib.metadata
+import logging
 import os
 import re
 import signal
@@ -18,8 +19,10 @@ from typing import Final
 from agents.jobs import NoTelemetry, Telemetry
 from agents.journal import Journal
 from agents.loading import load_actions
+from agents.redaction import HidingFormatter
 from agents.runtime import AgentRuntime
 from agents.sdk import Action
+from agents.secrets import Secrets
 from agents.settings import Settings, declarations
 from runtime.bus.amqp import AmqpBus
 from runtime.lock import StateLock
@@ -41,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         set_up_logging()
         settings = _settings(options)
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(HidingFormatter(handler.formatter, settings.secrets.hide))
         programs = [_program(text, "--program") for text in options.program]
         probes = [_program(text, "--probe") for text in options.probe]
         actions = load_actions(options.module, programs, probes)
@@ -87,6 +92,9 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help="an action that is a program: JSON in, JSON out; repeatable")  # fmt: skip
     add("--probe", metavar="NAME=PATH", action="append", default=[],
         help="a program that finds out what became of a lost attempt of that action; repeatable")  # fmt: skip
+    add("--secrets", metavar="DIR",
+        default=environment.get("BATON_AGENT_SECRETS") or environment.get("CREDENTIALS_DIRECTORY") or "",
+        help="has a file for each secret; default: $CREDENTIALS_DIRECTORY (BATON_AGENT_SECRETS)")  # fmt: skip
     add("--version", action="version", version=f"baton-agent {_version()}")
     return parser
 
@@ -102,7 +110,18 @@ def _settings(options: argparse.Namespace) -> Settings:
         concurrency=_count(options.concurrency),
         queue_type=options.agent_queue_type,
         version=_version(),
+        secrets=_secrets(options.secrets),
     )
+
+
+def _secrets(directory: str) -> Secrets:
+    if directory and not Path(directory).is_dir():
+        raise InvalidInput(
+            f"--secrets {directory}: no such directory",
+            code="bad_flag",
+            hint="make it, or leave --secrets out",
+        )
+    return Secrets(Path(directory) if directory else None)
 
 
 def _pair(text: str, flag: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.limits import MAX_LOG_BYTES, MAX_STREAM_BYTES
 from agents.processes import Completed, Processes, Tail
+from agents.redaction import PLAIN, Redactor
 from schemas.codec import encode
 from schemas.messages import Command
 
@@ -29,6 +30,7 @@ class Context:
         work: Path,
         processes: Processes,
         traceparent: str = "",
+        redactor: Redactor = PLAIN,
     ) -> None:
         self.command_id = command.id
         self.run_id = command.run_id
@@ -43,6 +45,8 @@ class Context:
         """This host's name as an agent."""
         self.traceparent = traceparent
         """W3C trace context for what the action calls; empty when the command had none."""
+        self.redactor = redactor
+        """Hides the values of the command's secrets; what the action gives and logs passes through it."""
         self._work = work
         self._workdir: Path | None = None
         self._processes = processes
@@ -66,7 +70,7 @@ class Context:
         """Report how far it is, any small JSON value; sent at most once a second."""
         encode(data)  # a value that is not JSON fails here, in the action, where it can be seen
         if self._on_progress is not None:
-            self._on_progress(data)
+            self._on_progress(self.redactor.value(data))
 
     @property
     def cancelled(self) -> bool:
@@ -122,7 +126,7 @@ class Context:
 
     def log_tail(self) -> str:
         """The log as text."""
-        return self._log.text()
+        return self.redactor.text(self._log.text())
 
     def clean_up(self) -> None:
         """Remove the work directory, if one was made."""

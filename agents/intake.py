@@ -13,7 +13,9 @@ from agents.jobs import Job
 from agents.journal import Entry
 from agents.probes import Lost
 from agents.processes import Processes
+from agents.redaction import Redactor
 from agents.sdk import Action, BadArguments
+from agents.secrets import NoSecret, Secrets
 from runtime.bus.port import Delivery
 from schemas.codec import Malformed, decode
 from schemas.errors import InvalidInput
@@ -21,7 +23,7 @@ from schemas.messages import Command, CommandKind, ResultStatus
 from schemas.names import AGAIN_HEADER, Topology
 from schemas.times import Micros, from_datetime, from_rfc3339, to_datetime
 
-__all__ = ["Intake", "Taken", "Workshop", "is_question", "rejected"]
+__all__ = ["Intake", "Taken", "Workshop", "is_question", "lacks_secret", "rejected"]
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +40,13 @@ class Workshop:
         actions: dict[str, Action],
         work: Path,
         processes: Processes,
+        secrets: Secrets,
     ) -> None:
         self.identity = identity
         self._actions = actions
         self._work = work
         self._processes = processes
+        self._secrets = secrets
 
     def prepare(self, command: Command, traceparent: str) -> Job | Outcome:
         """A job that could start at once, or why there is none (`rejected`: it never started)."""
@@ -53,13 +57,23 @@ class Workshop:
             return rejected("dry_run_unsupported", "this agent cannot tell what an action would do")
         body = action.body_for(command.kind)
         try:
-            arguments = body.check(command.args)
+            args, redactor = self._secrets.resolve(command)
+        except InvalidInput as error:
+            return rejected(error.code, f"{error.message} ({error.hint})")
+        try:
+            arguments = body.check(args)
             idempotent = command.idempotent or action.is_idempotent(arguments, command.kind)
         except BadArguments as error:
-            return Outcome(ResultStatus.REJECTED, None, failure(error)[0])
+            return Outcome(ResultStatus.REJECTED, None, failure(error, redactor)[0])
         except Exception as error:  # noqa: BLE001 - a type of the action's author may raise whatever it likes
-            return rejected("bad_arguments", f"{type(error).__name__}: {error}")
-        return Job(command, body, arguments, self._context(command, traceparent), idempotent=idempotent)
+            return rejected("bad_arguments", redactor.text(f"{type(error).__name__}: {error}"))
+        context = self._context(command, traceparent, redactor)
+        return Job(command, body, arguments, context, idempotent=idempotent)
+
+    def may_have_begun(self, command: Command) -> bool:
+        """Whether it may have been started without a record of that: not so unless it is idempotent."""
+        action = self._actions.get(command.action)
+        return command.idempotent or (action is not None and action.idempotent is not False)
 
     def lost(self, command: Command, traceparent: str, started_at: Micros) -> Lost | None:
         """A lost command whose probe can be asked; None where there is none, or not for its arguments."""
@@ -68,17 +82,28 @@ class Workshop:
         if action is None or probe is None:
             return None
         try:
-            arguments = action.body.check(command.args)
+            args, redactor = self._secrets.resolve(command)
+            arguments = action.body.check(args)
         except Exception as error:  # noqa: BLE001 - as in `prepare`; it fitted once, the action has changed
             log.warning("the probe of %s cannot be asked: %s", command.action, type(error).__name__)
             return None
-        context = self._context(command, traceparent)
+        context = self._context(command, traceparent, redactor)
         return Lost(command, to_datetime(started_at), probe, arguments, context)
 
-    def _context(self, command: Command, traceparent: str) -> Context:
+    def _context(self, command: Command, traceparent: str, redactor: Redactor) -> Context:
         return Context(
-            command, self.identity.agent, work=self._work, processes=self._processes, traceparent=traceparent
+            command,
+            self.identity.agent,
+            work=self._work,
+            processes=self._processes,
+            traceparent=traceparent,
+            redactor=redactor,
         )
+
+
+def lacks_secret(made: "Job | Outcome") -> bool:
+    """Whether a command cannot be run only for want of a secret, which may have been there before."""
+    return isinstance(made, Outcome) and made.error is not None and made.error.code == NoSecret.code
 
 
 def rejected(code: str, message: str, *, retryable: bool = False) -> Outcome:
@@ -162,6 +187,8 @@ class Intake:
         if late > 0:
             return doubt or rejected("expired", f"it came {late:.1f} s too late", retryable=True)
         made = self.workshop.prepare(command, traceparent)
+        if doubt and lacks_secret(made):  # who may have run it had the secret
+            return doubt
         return doubt if doubt and isinstance(made, Job) and not made.idempotent else made
 
     def _doubt(self, command: Command, delivery: Delivery) -> Outcome | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
 
-from agents.answers import Outcome, error_info, failure, output_of
+from agents.answers import Outcome, error_info, failure, output_of, redacted
 from agents.backlog import Backlog
 from agents.context import Context, Stopped
 from agents.limits import Limits
@@ -38,7 +38,8 @@ class Job:
 
     command: Command
     body: Body
-    arguments: dict[str, Any]
+    arguments: dict[str, Any] = field(repr=False)
+    """With the values of secrets: not for a log."""
     context: Context
     idempotent: bool
     started_at: datetime | None = None
@@ -176,7 +177,7 @@ class Runner:
             return
         try:
             with self._telemetry.attempt(job) as finish:
-                outcome = await _attempt(job, self._now)
+                outcome = redacted(await _attempt(job, self._now), job.context.redactor)
                 finish(outcome)
         except Exception as error:  # a fault of ours must end the job, not leave it hanging
             log.exception("an attempt could not be told")
@@ -280,10 +281,10 @@ async def _attempt(job: Job, now: Callable[[], datetime]) -> Outcome:
             error, tail = failure(RuntimeError(f"the action ended itself with {type(raised).__name__}"))
             status = ResultStatus.FAILED
     except TimedOut as raised:
-        error, tail = failure(raised)
+        error, tail = failure(raised, context.redactor)
         status = ResultStatus.TIMED_OUT
     except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever it raises becomes its result
-        error, tail = failure(raised)
+        error, tail = failure(raised, context.redactor)
         status = ResultStatus.FAILED
     else:
         return Outcome(status, output, None, job.started_at, now(), context.log_tail())

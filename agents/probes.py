@@ -6,11 +6,11 @@ lost, with the agent, is asked again at the next start: the journal says `starte
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from agents.answers import Outcome, error_info, failure, output_of
+from agents.answers import Outcome, error_info, failure, output_of, redacted
 from agents.context import Context
 from agents.limits import Limits
 from agents.sdk import Body, Probed
@@ -28,7 +28,8 @@ class Lost:
     command: Command
     started_at: datetime
     probe: Body
-    arguments: dict[str, Any]
+    arguments: dict[str, Any] = field(repr=False)
+    """With the values of secrets: not for a log."""
     context: Context
 
 
@@ -88,7 +89,7 @@ class Prober:
         finally:
             del self._tasks[name]
             lost.context.clean_up()
-        self._answered(lost, self._outcome(lost, said))
+        self._answered(lost, redacted(self._outcome(lost, said), lost.context.redactor))
 
     async def _said(self, lost: Lost) -> Probed:
         """What the probe says. One that is slow and does not stop is left alone: a probe changes nothing."""
@@ -126,7 +127,7 @@ async def _ask(lost: Lost) -> Probed:
             return Probed.unknown(f"its probe gave {type(said).__name__}, not a Probed")
         return Probed(said.said, output_of(said.output), said.why)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever its author's code may raise
-        why, tail = failure(error)
+        why, tail = failure(error, context.redactor)
         if tail:
             context.log(tail)
         return Probed.unknown(f"its probe failed: {why.message}")

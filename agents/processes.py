@@ -24,7 +24,8 @@ COOKIE: Final = "BATON_COMMAND_ID"
 """Environment variable by which a command's processes are known."""
 
 SECRET_VARIABLES: Final = frozenset({"BATON_AMQP_URL"})
-"""What of the agent's own environment no action gets to see."""
+SECRET_PREFIX: Final = "BATON_SECRET_"  # noqa: S105 - the beginning of names
+"""What of the agent's own environment no program of an action gets to see: by name, by how it begins."""
 
 TERM_GRACE: Final = 5.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -189,7 +190,11 @@ def _start_guard() -> subprocess.Popen[bytes]:
 
 
 def _base_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in SECRET_VARIABLES and not name.startswith(SECRET_PREFIX)
+    }
 
 
 async def _converse(

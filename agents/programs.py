@@ -46,7 +46,7 @@ async def _run(ctx: Context, path: Path, args: dict[str, Any], kind: type[T]) ->
     done = await ctx.run([str(path)], stdin=sent, keep=MAX_OUTPUT_BYTES, fail_beyond=True)
     ctx.printed(done.stderr.raw())
     if done.exit_code != 0:
-        last = done.stderr.text().strip()[-1000:]
+        last = ctx.redactor.text(done.stderr.text()).strip()[-1000:]
         raise ActionError(
             "exit_code",
             f"{path.name} ended with {done.exit_code}: {last}",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from agents.answers import Outcome, answer
-from agents.intake import Workshop, rejected
+from agents.intake import Workshop, lacks_secret, rejected
 from agents.jobs import Job
 from agents.journal import Unsettled
 from agents.probes import Lost, lost_outcome
@@ -82,6 +82,8 @@ def _started(
 
 def _taken_before(command: Command, traceparent: str, workshop: Workshop, now: datetime) -> Job | Outcome:
     made = workshop.prepare(command, traceparent)
+    if lacks_secret(made) and workshop.may_have_begun(command):
+        return lost_outcome(None)  # the secret was there before
     if isinstance(made, Outcome):
         return made  # the agent came back without the action
     if not made.idempotent:

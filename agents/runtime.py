@@ -127,7 +127,8 @@ class AgentRuntime:
         self._identity = Identity(self._settings.name, self._journal.instance_id)
         work = self._settings.state_dir / "work"
         await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
-        self._workshop = Workshop(self._identity, self._actions, work, self._processes)
+        secrets = self._settings.secrets
+        self._workshop = Workshop(self._identity, self._actions, work, self._processes, secrets)
         seq = 0
         while rows := await self._journal.unsettled(seq, RECOVER_PAGE):
             seq = rows[-1].seq

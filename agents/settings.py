@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.limits import Limits
+from agents.secrets import Secrets
 from runtime.bus.port import Binding, Declarations, Exchange, Queue
 from schemas.names import Topology
 
@@ -23,6 +24,7 @@ class Settings:
     queue_type: str = "quorum"
     version: str = "0"
     limits: Limits = field(default_factory=Limits)
+    secrets: Secrets = field(default_factory=Secrets)
 
 
 def declarations(settings: Settings) -> Declarations:

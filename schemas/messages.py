@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct, field
 
 from schemas.names import NAME_PATTERN
+from schemas.secrets import SecretRef
 from schemas.times import MAX_DURATION
 from schemas.workflow import DEFAULT_PRIORITY, MAX_PRIORITY
 
@@ -84,7 +85,10 @@ def command_id(run_id: str, step: str, host_index: int, attempt: int, kind: Comm
 
 
 class Command(Struct, frozen=True, omit_defaults=True):
-    """From the coordinator to an agent: do this, undo this, say what became of this, stop this."""
+    """From the coordinator to an agent: do this, undo this, say what became of this, stop this.
+
+    `secrets`: where in `args` the agent puts the values of secrets, which it alone knows.
+    """
 
     id: Id
     run_id: Id
@@ -100,6 +104,7 @@ class Command(Struct, frozen=True, omit_defaults=True):
     epoch: Count
     reply_to: Name
     args: dict[str, Any] = field(default_factory=dict)
+    secrets: Annotated[list[SecretRef], Meta(max_length=1_000)] = field(default_factory=list)
     idempotent: bool = False
     dry_run: bool = False
     priority: Annotated[int, Meta(ge=0, le=MAX_PRIORITY)] = DEFAULT_PRIORITY

@@ -55,7 +55,7 @@ async def run(
         done.exit_code, done.stdout.text(), done.stderr.text(), done.stdout.truncated or done.stderr.truncated
     )
     if ran.exit_code not in ok_codes:
-        last = (ran.stderr or ran.stdout).strip().rpartition("\n")[2]
+        last = ctx.redactor.text(ran.stderr or ran.stdout).strip().rpartition("\n")[2]
         ended = f"{argv[0]} ended with {ran.exit_code}"
         raise ActionError(
             "exit_code",

@@ -4,9 +4,7 @@ Two things about the library shape this module. A failed evaluation does not rai
 type is ERROR and which, taken for a plain value, is a truthy string; so the type is checked here, and only
 here. And every variable that is handed over is converted whole, so only what an expression mentions is.
 
-The library stops a comprehension after a fixed budget of iterations (about 3 s of work at worst, and memory
-for every list built until then), which it gives no way to lower. Whoever may store a workflow document is
-trusted that far; events and results cannot add expressions.
+The library stops an evaluation after 10,000 iterations and bounds nothing else: see `costs`.
 """
 
 import math
@@ -18,6 +16,7 @@ from typing import Any, Final, Literal, Self
 
 from cel_expr_python import cel
 
+from orchestrator.core.costs import MAX_EXPRESSION_COST, MAX_MEMORY, Cost, cost_of, memory_of
 from orchestrator.core.lexing import Fault, Mention, Token, mentions, names, plain_path, tokens
 from schemas.codec import MAX_DEPTH, encode
 from schemas.errors import InvalidInput
@@ -54,20 +53,21 @@ class ExpressionError(InvalidInput):
 
     code = "expression_error"
 
-    def __init__(self, *faults: Fault) -> None:
-        super().__init__(faults[0].message, hint=faults[0].hint)
+    def __init__(self, *faults: Fault, code: str | None = None) -> None:
+        super().__init__(faults[0].message, code=code, hint=faults[0].hint)
         self.faults = faults
 
 
 class Expression:
     """A compiled CEL expression. Make one with `compile`."""
 
-    __slots__ = ("_path", "_program", "_uses", "mentions", "references", "source")
+    __slots__ = ("_path", "_program", "_uses", "cost", "mentions", "references", "source")
 
     source: str
     mentions: tuple[Mention, ...]
     references: frozenset[str]
     """Ids of the steps it reads."""
+    cost: Cost
 
     def __init__(self, source: str, program: Any, parts: list[Token], scope: frozenset[str]) -> None:
         self.source = source
@@ -76,6 +76,7 @@ class Expression:
         self._program = program
         self._uses = frozenset(part.text for part in names(parts)) & scope
         self._path = plain_path(parts, scope)
+        self.cost = cost_of(parts, scope)
 
     @classmethod
     def compile(cls, source: str, scope: frozenset[str], *, wanted: Wanted = "any") -> Self:
@@ -103,6 +104,9 @@ class Expression:
         if unnamed:
             message = "'steps' is used without a step's id"
             raise ExpressionError(*(Fault(message, hint, offset) for offset in unnamed))
+        if expression.cost.total > MAX_EXPRESSION_COST:
+            message = f"the expression costs {expression.cost.total}, more than {MAX_EXPRESSION_COST}"
+            raise ExpressionError(Fault(message, _COST_HINT))
         return expression
 
     def evaluate(self, scope: Mapping[str, Any], room: int = _ROOM) -> Any:
@@ -116,7 +120,7 @@ class Expression:
                 return _plain(_follow(self._path, scope), room)
             return _plain(_checked(self._program.eval(data=self._variables(scope))), room)
         except _Unfit as unfit:
-            raise self._error(unfit.message, unfit.hint) from None
+            raise self._error(unfit.message, unfit.hint, unfit.code) from None
         except Exception as error:  # noqa: BLE001 - see compile
             raise self._error(*_runtime_fault(str(error))) from None
 
@@ -142,15 +146,21 @@ class Expression:
             given["steps"] = {step: steps[step] for step in self.references if step in steps}
         if rb"\u0000" in encode(given) and _has_nul(given):
             raise _Unfit("the data holds a NUL character, which expressions cannot work with")
+        if (memory := memory_of(self.cost, given)) > MAX_MEMORY:
+            message = f"it could take {memory >> 20} MiB with this data, more than {MAX_MEMORY >> 20}"
+            raise _Unfit(message, "give it less: fewer items, shorter texts", code="expression_too_costly")
         return given
 
-    def _error(self, message: str, hint: str) -> ExpressionError:
-        return ExpressionError(Fault(_one_line(f"{message} in: {_one_line(self.source, 100)}"), hint))
+    def _error(self, message: str, hint: str, code: str | None = None) -> ExpressionError:
+        return ExpressionError(
+            Fault(_one_line(f"{message} in: {_one_line(self.source, 100)}"), hint), code=code
+        )
 
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"
 
 
+_COST_HINT: Final = "each '+' and ',' in a map, filter, all or exists counts: let steps give parts of it"
 _WANTED_HINTS: Final[dict[Wanted, str]] = {
     "any": "",
     "bool": "compare with something: event.data.count > 3",
@@ -162,10 +172,11 @@ _WANTED_HINTS: Final[dict[Wanted, str]] = {
 class _Unfit(Exception):
     """A value that is not what is needed."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", code: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.code = code
 
 
 @cache
@@ -274,6 +285,9 @@ def _type_name(kind: str) -> str:
 # Error texts
 
 _HAS_HINT: Final = "has(…) asks whether a field is there"
+_ONLY_IN_WITH: Final = (
+    '${{ secret("name") }}, alone or inside text, goes into the with of an action or of a compensate'
+)
 _COMPILE_ERROR: Final = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _SYNTAX: Final = re.compile(
     r"(?:mismatched input|extraneous input|no viable alternative at input|error at:) '(.*?)'(?: expecting|$)"
@@ -330,7 +344,7 @@ def _unknown_name(name: str, offset: int, source: str, scope: frozenset[str]) ->
     else:
         is_function = False
     if root == "secret":
-        return Fault("secret() is not supported by this version", "let the agent know the secret", offset)
+        return Fault("secret() has no place here", _ONLY_IN_WITH, offset)
     if root in _ELSEWHERE:
         return Fault(*_ELSEWHERE[root], offset)
     if is_function:

@@ -10,7 +10,18 @@ from typing import Final
 
 from schemas.workflow import MAX_EXPRESSION
 
-__all__ = ["Fault", "Mention", "Token", "mentions", "names", "plain_path", "split_template", "tokens"]
+__all__ = [
+    "Fault",
+    "Mention",
+    "Token",
+    "mentions",
+    "names",
+    "path_from",
+    "plain_path",
+    "secret_name",
+    "split_template",
+    "tokens",
+]
 
 _TOKEN: Final = re.compile(
     r"""
@@ -98,6 +109,28 @@ def plain_path(parts: list[Token], scope: frozenset[str]) -> tuple[str, ...] | N
             return None
         path.append(key)
     return tuple(path)
+
+
+def path_from(parts: list[Token], i: int) -> tuple[str, ...]:
+    """`("input", "a")` for `input.a[n].b`: the name at token `i` and the keys behind it that are written out."""
+    path: list[str] = []
+    key: str | None = parts[i].text
+    i += 1
+    while key is not None:
+        path.append(key)
+        key, i = _key(parts, i)
+    return tuple(path)
+
+
+def secret_name(source: str) -> str | None:
+    """The name in `secret("name")`; None for all but exactly this call of a literal."""
+    if "secret" not in source:
+        return None
+    parts = [part.text for part in tokens(source)]
+    if len(parts) != 4 or parts[:2] != ["secret", "("] or parts[3] != ")":  # noqa: PLR2004 - secret ( name )
+        return None
+    literal = _SIMPLE_STRING.fullmatch(parts[2])
+    return None if literal is None else literal[2]
 
 
 def split_template(text: str) -> Iterator[tuple[str, int, bool] | Fault]:

@@ -1,6 +1,6 @@
 """How an attempt by an agent is made: its command and its deadline; and the questions about one."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from orchestrator.core.concluding import fail_unsent, no_live_agent, plan_of, why_unsent
 from orchestrator.core.definition import StepDef, Target, UndoDef
@@ -8,11 +8,13 @@ from orchestrator.core.facts import AttemptSent, CancelSent, QuerySent, TaskInDo
 from orchestrator.core.inputs import Dispatch
 from orchestrator.core.model import Task
 from orchestrator.core.scope import Scope, own_scope, task_scope
+from orchestrator.core.templates import Template
 from orchestrator.core.turn import Turn
 from schemas.codec import encode
 from schemas.errors import BatonError, InvalidInput
 from schemas.messages import Command, CommandKind, command_id
 from schemas.names import Topology, check_name
+from schemas.secrets import SecretRef
 from schemas.times import Micros, to_datetime, to_rfc3339
 
 __all__ = ["ask_agents", "doubt", "labels_of", "send", "send_cancel", "send_undo"]
@@ -21,18 +23,24 @@ _MAX_QUERY_WAIT: Final[Micros] = 600_000_000
 """Longest pause between two questions about a command in doubt."""
 
 
+class _Given(NamedTuple):
+    """A command's arguments, and where in them the agent puts secrets."""
+
+    args: dict[str, Any]
+    secrets: list[SecretRef]
+
+
 def send(turn: Turn, step: StepDef, index: int) -> None:
     """Send the next forward attempt."""
     task = turn.task(step, index)
     scope = task_scope(turn.run, step, task)
     try:
-        args = step.args.render(scope)
-        _check_size(turn, args)
+        given = _rendered(turn, step.args, scope)
         target = Topology.agent_key(task.host) if task.host else _routing_key(turn, step.target, scope)
     except BatonError as error:
         fail_unsent(turn, step, index, why_unsent(error))
         return
-    _dispatch(turn, step, index, CommandKind.EXECUTE, target, args)
+    _dispatch(turn, step, index, CommandKind.EXECUTE, target, given)
 
 
 def send_undo(turn: Turn, step: StepDef, index: int) -> None:
@@ -43,13 +51,12 @@ def send_undo(turn: Turn, step: StepDef, index: int) -> None:
         raise AssertionError(step.id)
     scope = own_scope(turn.run, step, task)
     try:
-        args = undo.args.render(scope)
-        _check_size(turn, args)
+        given = _rendered(turn, undo.args, scope)
         target = _undoer(turn, step, undo, task, scope)
     except BatonError as error:
         fail_unsent(turn, step, index, why_unsent(error), undo=True)
         return
-    _dispatch(turn, step, index, CommandKind.COMPENSATE, target, args)
+    _dispatch(turn, step, index, CommandKind.COMPENSATE, target, given)
 
 
 def _undoer(turn: Turn, step: StepDef, undo: UndoDef, task: Task, scope: Scope) -> str:
@@ -68,9 +75,7 @@ def _undoer(turn: Turn, step: StepDef, undo: UndoDef, task: Task, scope: Scope) 
     return _routing_key(turn, step.target, scope)  # a person said that it is done: it was never sent
 
 
-def _dispatch(
-    turn: Turn, step: StepDef, index: int, kind: CommandKind, target: str, args: dict[str, Any]
-) -> None:
+def _dispatch(turn: Turn, step: StepDef, index: int, kind: CommandKind, target: str, given: _Given) -> None:
     """Record an attempt and hand out its command."""
     env = turn.env
     task = turn.task(step, index)
@@ -95,7 +100,7 @@ def _dispatch(
             instance=env.registry.instance(agent) if agent else "",
         )
     )
-    command = _command(turn, step, index, kind, attempt, args, start_within)
+    command = _command(turn, step, index, kind, attempt, given, start_within)
     _hand_out(turn, target, undo=undo, command=command)
 
 
@@ -135,7 +140,7 @@ def _ask(turn: Turn, step: StepDef, index: int, kind: CommandKind, agents: list[
     attempt = task.undo_attempt if task.undoing else task.attempt
     sent_at = task.undo_started_at if task.undoing else task.started_at
     args = {"command_id": task.command_id, "issued_at": to_rfc3339(sent_at or turn.env.now)}
-    command = _command(turn, step, index, kind, attempt, args, turn.env.start_within)
+    command = _command(turn, step, index, kind, attempt, _Given(args, []), turn.env.start_within)
     for agent in agents:
         _hand_out(turn, Topology.agent_key(agent), undo=task.undoing, command=command)
 
@@ -146,7 +151,7 @@ def _command(
     index: int,
     kind: CommandKind,
     attempt: int,
-    args: dict[str, Any],
+    given: _Given,
     start_within: Micros,
 ) -> Command:
     env, head = turn.env, turn.run.head
@@ -160,7 +165,8 @@ def _command(
         attempt=attempt,
         kind=kind,
         action=plan.action,
-        args=args,
+        args=given.args,
+        secrets=given.secrets,
         idempotent=plan.idempotent and kind in (CommandKind.EXECUTE, CommandKind.COMPENSATE),
         issued_at=to_datetime(env.now),
         expires_at=to_datetime(env.now + start_within),
@@ -227,10 +233,13 @@ def _agent_of(target: str) -> str:
     return target.removeprefix(prefix) if target.startswith(prefix) else ""
 
 
-def _check_size(turn: Turn, args: dict[str, Any]) -> None:
-    size, limit = len(encode(args)), turn.env.limits.args_bytes
+def _rendered(turn: Turn, template: Template, scope: Scope) -> _Given:
+    """What an agent is given; an error when it is too much."""
+    args, secrets = template.render(scope), template.secrets(scope)
+    size, limit = len(encode(args)) + (len(encode(secrets)) if secrets else 0), turn.env.limits.args_bytes
     if size > limit:
         raise InvalidInput(
             f"the arguments have {size} bytes, more than the limit of {limit} (setting max_args_bytes)",
             code="args_too_large",
         )
+    return _Given(args, secrets)

@@ -4,6 +4,9 @@ A string that is nothing but one expression (spaces around it do not count) give
 Any other gives text: strings go in as they are, numbers and booleans as JSON writes them; a list, a map or
 null in the middle of text is an error. `$${{` gives the text `${{`. Keys are never templates, and what an
 expression gives is never looked at for expressions again.
+
+Where secrets are allowed, `${{ secret("name") }}` may stand alone or in text. Such a string gives null, and
+`secrets` says what belongs there: the value itself is known to nobody here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,8 +16,11 @@ from typing import Any, Final, Protocol, Self
 import msgspec
 
 from orchestrator.core.expressions import Expression, ExpressionError, Fault
-from orchestrator.core.lexing import Mention, split_template
+from orchestrator.core.lexing import Mention, secret_name, split_template
 from schemas.codec import MAX_DEPTH
+from schemas.errors import InvalidInput
+from schemas.names import check_name
+from schemas.secrets import SecretName, SecretRef
 
 __all__ = ["Template"]
 
@@ -33,26 +39,32 @@ class _Plan(Protocol):
 class Template:
     """A compiled template. Make one with `compile`."""
 
-    __slots__ = ("_plan", "mentions", "references")
+    __slots__ = ("_plan", "_secrets", "mentions", "references")
 
     mentions: tuple[tuple[Path, Mention], ...]
     """Each use of a step, with its place: the path in the value, and the offset in the string."""
     references: frozenset[str]
     """Ids of the steps it reads."""
 
-    def __init__(self, plan: _Plan, found: tuple[tuple[Path, Mention], ...]) -> None:
+    def __init__(
+        self, plan: _Plan, found: tuple[tuple[Path, Mention], ...], secrets: "tuple[_Secret, ...]" = ()
+    ) -> None:
         self._plan = plan
+        self._secrets = secrets
         self.mentions = found
         self.references = frozenset(mention.step for _, mention in found if mention.step is not None)
 
     @classmethod
-    def compile(cls, value: Any, scope: frozenset[str]) -> Self:
-        """Compile `value`; its expressions may use the names in `scope`. `ExpressionError` has all faults."""
-        compiler = _Compiler(scope)
+    def compile(cls, value: Any, scope: frozenset[str], *, secrets: bool = False) -> Self:
+        """Compile `value`; its expressions may use the names in `scope`. `ExpressionError` has all faults.
+
+        `secrets`: whether it may name some.
+        """
+        compiler = _Compiler(scope, secrets=secrets)
         plan = compiler.compile(value, ())
         if compiler.faults:
             raise ExpressionError(*compiler.faults)
-        return cls(plan, tuple(compiler.mentions))
+        return cls(plan, tuple(compiler.mentions), tuple(compiler.secrets))
 
     @property
     def is_constant(self) -> bool:
@@ -65,6 +77,10 @@ class Template:
         Parts without expressions are shared between renderings: do not change the result.
         """
         return self._plan.render(scope, _ROOM)
+
+    def secrets(self, scope: Mapping[str, Any]) -> list[SecretRef]:
+        """What belongs in the places of secrets, where `render` gives null; raises as that does."""
+        return [secret.reference(scope) for secret in self._secrets]
 
     def render_text(self, scope: Mapping[str, Any]) -> str:
         """The value, which must be text that is not empty."""
@@ -97,6 +113,21 @@ class _Text:
 
     def render(self, scope: Mapping[str, Any], room: int) -> str:  # noqa: ARG002 - as every plan
         return "".join(part if isinstance(part, str) else _as_text(part, scope) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """A string with secrets in it."""
+
+    path: Path
+    parts: tuple[str | Expression | SecretName, ...]
+
+    def render(self, scope: Mapping[str, Any], room: int) -> None:  # noqa: ARG002 - as every plan
+        return None
+
+    def reference(self, scope: Mapping[str, Any]) -> SecretRef:
+        parts = [_as_text(part, scope) if isinstance(part, Expression) else part for part in self.parts]
+        return SecretRef(list(self.path), parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +165,10 @@ def _as_text(expression: Expression, scope: Mapping[str, Any]) -> str:
 class _Compiler:
     """Walks a value once, gathering faults and mentions on the way."""
 
-    def __init__(self, scope: frozenset[str]) -> None:
+    def __init__(self, scope: frozenset[str], *, secrets: bool) -> None:
         self.scope = scope
+        self.allows_secrets = secrets
+        self.secrets: list[_Secret] = []
         self.faults: list[Fault] = []
         self.expressions = 0
         self.mentions: list[tuple[Path, Mention]] = []
@@ -170,7 +203,7 @@ class _Compiler:
     def _text(self, text: str, path: Path) -> _Plan:
         if "${{" not in text:
             return _Constant(text)
-        parts: list[str | Expression] = []
+        parts: list[str | Expression | SecretName] = []
         for piece in split_template(text):
             if len(self.faults) >= _MAX_FAULTS:
                 break
@@ -181,14 +214,21 @@ class _Compiler:
             part = self._expression(content, offset, path) if is_expression else content
             if part is not None:
                 parts.append(part)
+        return self._plan(parts, path)
+
+    def _plan(self, parts: list[str | Expression | SecretName], path: Path) -> _Plan:
+        """How the text of these parts is made."""
         whole = [part for part in parts if not (isinstance(part, str) and part.isspace())]
+        if any(isinstance(part, SecretName) for part in parts):
+            self.secrets.append(_Secret(path, tuple(whole if len(whole) == 1 else parts)))
+            return self.secrets[-1]
         if len(whole) == 1 and isinstance(whole[0], Expression):
             return _Value(whole[0])
-        if all(isinstance(part, str) for part in parts):
-            return _Constant("".join(part for part in parts if isinstance(part, str)))
-        return _Text(tuple(parts))
+        plain = [part for part in parts if not isinstance(part, SecretName)]
+        texts = [part for part in plain if isinstance(part, str)]
+        return _Constant("".join(texts)) if len(texts) == len(plain) else _Text(tuple(plain))
 
-    def _expression(self, source: str, offset: int, path: Path) -> Expression | None:
+    def _expression(self, source: str, offset: int, path: Path) -> Expression | SecretName | None:
         self.expressions += 1
         if self.expressions > _MAX_EXPRESSIONS:
             if self.expressions == _MAX_EXPRESSIONS + 1:
@@ -196,6 +236,8 @@ class _Compiler:
                 hint = "make it of fewer, or split the step"
                 self.faults.append(Fault(message, hint, offset, path))
             return None
+        if self.allows_secrets and (name := secret_name(source)) is not None:
+            return self._secret(name, offset + source.index("secret"), path)
         try:
             expression = Expression.compile(source, self.scope)
         except ExpressionError as error:
@@ -205,6 +247,13 @@ class _Compiler:
         for mention in expression.mentions:
             self.mentions.append((path, _moved(mention, offset)))
         return expression
+
+    def _secret(self, name: str, offset: int, path: Path) -> SecretName | None:
+        try:
+            return SecretName(check_name(name, "name of a secret"))
+        except InvalidInput as error:
+            self.faults.append(Fault(error.message, error.hint, offset, path))
+            return None
 
 
 def _moved(mention: Mention, offset: int) -> Mention:

@@ -6,6 +6,7 @@ from typing import Any
 from orchestrator.scenario.naming import CommandName, Moment
 from schemas.events import Event
 from schemas.messages import Command
+from schemas.secrets import fill
 from schemas.times import Micros
 
 __all__ = ["Entry", "Log", "SentCommand"]
@@ -26,6 +27,11 @@ class SentCommand:
     def fits(self, wanted: CommandName) -> bool:
         """Whether `wanted` names this command."""
         return wanted.fits(self.name, agents=self.agents, runs=self.runs)
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """Its arguments, with the text `secret:<name>` for a secret's value."""
+        return fill(self.command.args, self.command.secrets, "secret:{}".format)
 
     def text(self, *, with_run: bool) -> str:
         """Its full name as a scenario would write it."""

@@ -171,6 +171,6 @@ def _fault(want: _Wanted, found: SentCommand, answered: dict[Group, int]) -> str
         return "sent only after another of these was answered"
     if want.at is not None and want.at != found.at:
         return f"expected at {moment_text(want.at)}"
-    if want.args is not UNSET and want.args != found.command.args:
-        return f"expected with {want.args}, sent with {found.command.args}"
+    if want.args is not UNSET and want.args != found.args:
+        return f"expected with {want.args}, sent with {found.args}"
     return ""

@@ -66,10 +66,10 @@ class Checks:
         self._check_mentions(((path, mention) for mention in expression.mentions), view)
         return expression
 
-    def template(self, value: Any, path: Path, view: View) -> Template:
-        """The compiled template; `NOTHING` when it is wrong."""
+    def template(self, value: Any, path: Path, view: View, *, secrets: bool = False) -> Template:
+        """The compiled template, which may name `secrets` or not; `NOTHING` when it is wrong."""
         try:
-            template = Template.compile(value, view.names)
+            template = Template.compile(value, view.names, secrets=secrets)
         except ExpressionError as error:
             self._faults(error, path)
             return NOTHING

@@ -10,6 +10,7 @@ from agents.intake import Workshop
 from agents.journal import State, Unsettled
 from agents.processes import Processes
 from agents.recovery import Recovered, recover
+from agents.secrets import Secrets
 from schemas.codec import decode, encode
 from schemas.messages import Result
 from tests.support.actions import Bench
@@ -22,7 +23,7 @@ STARTED = 1_700_000_000_000_000
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
     """A workshop with the counting actions."""
-    return Workshop(Identity("a", "i"), Bench().agent.actions, tmp_path, Processes())
+    return Workshop(Identity("a", "i"), Bench().agent.actions, tmp_path, Processes(), Secrets())
 
 
 def found(

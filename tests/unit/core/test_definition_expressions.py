@@ -22,10 +22,18 @@ pytestmark = pytest.mark.unit
             "step 'a' cannot read its own result before it has one",
         ),
         (
-            {"with_": {"x": ["${{ secret('k') }}"]}},
+            {"with_": {"x": ["${{ secret('k') + '!' }}"]}},
             ("with", "x", 0),
-            "secret() is not supported by this version",
+            "secret() has no place here",
         ),
+        (
+            {"with_": {"x": "a ${{ secret('../k') }}"}},
+            ("with", "x"),
+            "'../k' is not a valid name of a secret",
+        ),
+        ({"output": "${{ secret('k') }}"}, ("output",), "secret() has no place here"),
+        ({"target": "${{ secret('k') }}"}, ("target",), "secret() has no place here"),
+        ({"if_": "secret('k') == 'x'"}, ("if",), "secret() has no place here"),
         ({"with_": {"x": "${{ steps.z.output }}"}}, ("with", "x"), "unknown step 'z'"),
         (
             {"target": "${{ nope }}"},

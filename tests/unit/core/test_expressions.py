@@ -159,7 +159,7 @@ def test_missing_variables() -> None:
         ("[1].map(x, x + y)", 15, "unknown name 'y'; in scope here: event, input, run, steps"),
         ("1 + foo(2)", 4, "unknown function 'foo'"),
         ("event.foo(2)", 6, "unknown function 'foo'"),
-        ('secret("x")', 0, "secret() is not supported by this version"),
+        ('secret("x")', 0, "secret() has no place here"),
         ("item.x", 0, "'item' is known only in a step with foreach"),
         ("host.name", 0, "'host' is known only in a step whose target has 'all'"),
         ("1 +", 3, "syntax error: the expression ends too early"),

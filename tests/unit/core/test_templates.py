@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.expressions import ExpressionError
 from orchestrator.core.templates import Template
+from schemas.secrets import SecretName, SecretRef
 from schemas.workflow import MAX_EXPRESSION
 
 pytestmark = pytest.mark.unit
@@ -158,3 +159,73 @@ def test_any_text_compiles_or_says_why(text: str) -> None:
     assert all(0 <= offset <= len(text) for offset in offsets)
     if template is not None and "${{" not in text:
         assert template.render({}) == text
+
+
+def test_a_secret_is_a_reference_beside_the_value() -> None:
+    """In its place is null; what belongs there is told apart, with the rest of its text already made."""
+    given = {
+        "alone": ' ${{ secret("db-password") }} ',
+        "in": [1, {"text": "Bearer ${{ secret('token') }} for ${{ event.data.n }}$${{"}],
+        "plain": "${{ event.data.n }}",
+    }
+    template = Template.compile(given, SCOPE, secrets=True)
+    assert not template.is_constant
+    assert template.render(DATA) == {"alone": None, "in": [1, {"text": None}], "plain": 3}
+    assert template.secrets(DATA) == [
+        SecretRef(["alone"], [SecretName("db-password")]),
+        SecretRef(["in", 1, "text"], ["Bearer ", SecretName("token"), " for ", "3", "${{"]),
+    ]
+
+
+def test_data_asks_for_no_secret() -> None:
+    """What an expression gives is plain data, whatever it looks like; so is a template without secrets."""
+    wanted = {"$secret": "x", "y": "${{ secret('x') }}", "path": ["a"], "parts": [{"name": "x"}]}
+    data = {**DATA, "event": {"data": wanted}}
+    template = Template.compile({"a": "${{ event.data }}", "b": None}, SCOPE, secrets=True)
+    assert template.render(data) == {"a": wanted, "b": None}
+    assert template.secrets(data) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'secret("a") + "b"',
+        "secret(input.name)",
+        "secret()",
+        "secret",
+        'secret("a").size()',
+        '[secret("a")]',
+        'true ? secret("a") : ""',
+        'secret("a" + "b")',
+        'secret(r"a")',
+        'input.secret("a") + secret("b")',
+    ],
+)
+def test_a_secret_is_no_part_of_an_expression(source: str) -> None:
+    """Only `secret("name")` by itself is one: nothing is computed with it, and its name is written out."""
+    with pytest.raises(ExpressionError) as caught:
+        Template.compile(f"${{{{ {source} }}}}", SCOPE, secrets=True)
+    assert caught.value.message == "secret() has no place here"
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".x", "a b", "x" * 64, "a\n"])
+def test_a_secret_has_a_name_like_other_names(name: str) -> None:
+    """So that it can be a file's; anything else is refused where it stands."""
+    with pytest.raises(ExpressionError) as caught:
+        Template.compile({"k": f'x ${{{{ secret("{name}") }}}}'}, SCOPE, secrets=True)
+    (fault,) = caught.value.faults
+    assert fault.path == ("k",)
+
+
+def test_secrets_only_where_they_are_allowed() -> None:
+    """Elsewhere the call is refused, with a word on where it goes."""
+    with pytest.raises(ExpressionError, match=r"secret\(\) has no place here") as caught:
+        Template.compile('${{ secret("a") }}', SCOPE)
+    assert "with of an action" in caught.value.hint
+
+
+def test_text_around_a_secret_may_fail() -> None:
+    """As any other text does."""
+    template = Template.compile('${{ secret("a") }} ${{ event.data.l }}', SCOPE, secrets=True)
+    with pytest.raises(ExpressionError, match="gives a list"):
+        template.secrets(DATA)

@@ -132,6 +132,7 @@ def test_everything_at_once() -> None:
     known = "use letters, digits, - _ and ., beginning with a letter"
     names = "use 1 to 63 letters, digits, '-', '_' or '.', beginning with a letter or digit"
     item = "not in its own 'if' and 'foreach'"
+    secret = '${{ secret("name") }}, alone or inside text, goes into the with of an action or of a compensate'
     types = "there are string, number, integer, boolean, object, array and null"
     assert lines(EVERYTHING) == [
         f"1:11: 'release web' is not a workflow's name (hint: {known})",
@@ -163,7 +164,7 @@ def test_everything_at_once() -> None:
         "37:42: a step does one thing: it has 'action' already (hint: make a step of its own of it)",
         "37:73: '+' does not apply to int and string",
         "38:5: expected a map, got text 'foo' (hint: write {id: …})",
-        "39:22: secret() is not supported by this version (hint: let the agent know the secret)",
+        f"39:22: secret() has no place here (hint: {secret})",
     ]
 
 
