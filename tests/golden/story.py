@@ -31,7 +31,7 @@ __all__ = ["FILES", "Recorded", "Story", "StoryMove", "Version", "tell"]
 
 FILES: Final = Path(__file__).parent / "histories"
 Json = dict[str, Any]
-_LASTING: Final = ("start_within", "grace", "query_every", "limits", "namespace")
+_LASTING: Final = ("start_within", "grace", "query_every", "limits")
 _SENT: Final = ("commands", "children", "emissions", "signals")
 
 
@@ -113,7 +113,9 @@ class Story(Struct, omit_defaults=True):
         known = Registry(live_for=self.live_for)
         for host in _struct(hosts, list[Host]):
             known.put(host)
-        settings = {**self.settings, "limits": _struct(self.settings["limits"], Limits)}
+        # The world is not stored with a run: what this version no longer asks of it is left out.
+        settings = {name: value for name, value in self.settings.items() if name in Env.__struct_fields__}
+        settings["limits"] = _struct(self.settings["limits"], Limits)
         return Env(now=move.now, jitter=move.jitter, epoch=move.epoch, registry=known, **settings)
 
 
