@@ -152,9 +152,8 @@ class Expression:
         return given
 
     def _error(self, message: str, hint: str, code: str | None = None) -> ExpressionError:
-        return ExpressionError(
-            Fault(_one_line(f"{message} in: {_one_line(self.source, 100)}"), hint), code=code
-        )
+        said = _one_line(f"{message} in: {_one_line(self.source, 100)}")
+        return ExpressionError(Fault(said, hint), code=code)
 
     def __repr__(self) -> str:
         return f"Expression({self.source!r})"

@@ -112,7 +112,7 @@ def plain_path(parts: list[Token], scope: frozenset[str]) -> tuple[str, ...] | N
 
 
 def path_from(parts: list[Token], i: int) -> tuple[str, ...]:
-    """`("input", "a")` for `input.a[n].b`: the name at token `i` and the keys behind it that are written out."""
+    """`("input", "a")` for `input.a[n].b`: the name at token `i` and the keys written out behind."""
     path: list[str] = []
     key: str | None = parts[i].text
     i += 1
