@@ -302,7 +302,8 @@ def _resolved(task: Task, fact: TaskResolved) -> Task:
             return _settled(task, StepStatus.COMPENSATED, fact.at)
         case "done", False:
             agent = task.agent or task.effect_agent
-            task = replace(task, output=fact.output, effect=True, effect_agent=agent, error=None)
+            child = task.child if task.effect else ""  # one that never was, or undid itself, is not asked to
+            task = replace(task, output=fact.output, effect=True, effect_agent=agent, child=child, error=None)
             return _settled(task, StepStatus.SUCCEEDED, fact.at)
         case _, True:
             return _settled(replace(task, given_up=True), StepStatus.COMPENSATION_FAILED, fact.at)

@@ -58,10 +58,11 @@ class OneRun:
         self.world = world
         self.history: list[Fact] = []
         self.commands: list[Command] = []
+        self.moves: list[Move] = []
         self.book = Book(definition, head)
         self.run = self._replayed = Run(head=head, steps={})
         self.book.env = world.env()
-        self.first = self._take(machine.start(definition, head, self.book.env, queued=queued))
+        self._take(machine.start(definition, head, self.book.env, queued=queued))
 
     def give(self, given: Input) -> Move:
         """Apply an input; the book judges what comes of it."""
@@ -90,6 +91,7 @@ class OneRun:
     def _take(self, move: Move) -> Move:
         """Judge a move, and see that its facts lead to its state, also through the stored form."""
         judge(self.book, move)
+        self.moves.append(move)
         self.history += move.facts
         self.commands += [one.command for one in move.commands if "command_id" not in one.command.args]
         for fact in move.facts:

@@ -13,11 +13,25 @@ from hypothesis import strategies as st
 from orchestrator.core.registry import Host, Registry
 from schemas.workflow import Workflow
 
-__all__ = ["APPROVERS", "AWAITED", "HOSTS", "MISSING", "POOL", "inputs", "registry", "versions", "workflows"]
+__all__ = [
+    "APPROVERS",
+    "AWAITED",
+    "HOSTS",
+    "MISSING",
+    "POOL",
+    "families",
+    "inputs",
+    "registry",
+    "versions",
+    "workflows",
+]
 
 Fields = dict[str, Any]
+Kind = Callable[[st.DrawFn, str], Fields]
 
 AWAITED: Final = "paid"
+INNER: Final = "inner"
+"""What a random document calls for its child runs."""
 APPROVERS: Final = ("ann",)
 MISSING: Final = "input.missing"
 POOL: Final = ("p1", "p2")
@@ -87,7 +101,8 @@ def _action(draw: st.DrawFn, name: str) -> Fields:
 
 
 def _child(draw: st.DrawFn, _: str) -> Fields:
-    step: Fields = {"workflow": "inner", "with": {"n": 1}}
+    passed = {name: f"${{{{ input.{name} }}}}" for name in ("go", "items", "order")}
+    step: Fields = {"workflow": INNER, "with": passed}
     return {**step, "retry": _retry(draw)} if draw(st.booleans()) else step
 
 
@@ -118,13 +133,17 @@ def _emit(draw: st.DrawFn, _: str) -> Fields:
     return _with_undo(draw, {"emit": {"type": "live", "data": {"go": "${{ input.go }}"}}})
 
 
-_KINDS: Final[tuple[Callable[[st.DrawFn, str], Fields], ...]] = (
+_KINDS: Final[tuple[Kind, ...]] = (
     *(_action,) * 7, _child, _child, _wait, _wait, _approve, _sleep, _emit,
 )  # fmt: skip
 
 
-def _step(draw: st.DrawFn, name: str, before: list[str], *, pivot: bool) -> Fields:
-    step = {"id": name, **draw(st.sampled_from(_KINDS))(draw, name)}
+_OF_FAMILIES: Final = (_child, _child, _child, _action, _action, _action, _sleep)
+_WITHOUT_CHILDREN: Final = (_action, _action, _action, _sleep)
+
+
+def _step(draw: st.DrawFn, name: str, before: list[str], kinds: tuple[Kind, ...], *, pivot: bool) -> Fields:
+    step = {"id": name, **draw(st.sampled_from(kinds))(draw, name)}
     needs = draw(st.none() | st.sets(st.sampled_from(before), max_size=3).map(sorted)) if before else []
     if needs is not None:
         step["needs"] = needs
@@ -140,18 +159,28 @@ def _step(draw: st.DrawFn, name: str, before: list[str], *, pivot: bool) -> Fiel
 
 
 @st.composite
-def workflows(draw: st.DrawFn, name: str = "random", most: int = 6) -> Workflow:
-    """A random DAG of up to `most` steps of every kind, with all modifiers."""
+def workflows(
+    draw: st.DrawFn, name: str = "random", most: int = 6, kinds: tuple[Kind, ...] = _KINDS
+) -> Workflow:
+    """A random DAG of up to `most` steps of these kinds, with all modifiers."""
     size = draw(st.sampled_from([one for one in (3, 4, 5, 2, 1, 6) if one <= most]))
     names = [f"s{number}" for number in range(size)]
     pivot = draw(st.none() | st.none() | st.sampled_from(names))
-    steps = [_step(draw, one, names[:number], pivot=one == pivot) for number, one in enumerate(names)]
+    steps = [_step(draw, one, names[:number], kinds, pivot=one == pivot) for number, one in enumerate(names)]
     document: Fields = {"workflow": name, "steps": steps}
     if draw(st.integers(0, 4)) == 0:
         document["timeout"] = "15m"
     if draw(st.integers(0, 9)) == 0:
         document["output"] = {"x": draw(st.sampled_from(("${{ input.go }}", f"${{{{ {MISSING} }}}}")))}
     return msgspec.convert(document, Workflow)
+
+
+@st.composite
+def families(draw: st.DrawFn) -> list[Workflow]:
+    """A workflow, the one that it runs as children, and the one that these run as theirs."""
+    top = draw(workflows("top", 4, _OF_FAMILIES))
+    middle = draw(workflows("middle", 3, _OF_FAMILIES))
+    return [top, middle, draw(workflows("bottom", 3, _WITHOUT_CHILDREN))]
 
 
 @st.composite

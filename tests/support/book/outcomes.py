@@ -188,6 +188,7 @@ def _resolved(book: Book, fact: f.TaskResolved) -> None:
         entry.undone, entry.given_up = fact.decision == "done", fact.decision == "skip"
     else:
         entry.close(Stand.DONE)
+        entry.child = entry.child if entry.effect else ""
         entry.effect = fact.decision == "done"
         entry.skipped = fact.decision == "skip"
         entry.effect_agent = (entry.worker or entry.effect_agent) if entry.effect else entry.effect_agent

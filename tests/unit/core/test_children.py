@@ -12,6 +12,7 @@ from orchestrator.core.inputs import (
     MoveRun,
     ReleaseRun,
     ResolveTask,
+    ResumeRun,
     RetryFrom,
     UndoRun,
 )
@@ -240,3 +241,17 @@ def test_rule_10_what_a_parent_counts_on_is_not_changed(given: Any) -> None:
     family.done("x")
     with pytest.raises(IllegalInput, match="waits for its parent"):
         family.child.give(given)
+
+
+def test_rule_10_what_a_person_vouches_for_in_a_childs_place_is_not_the_childs_to_undo() -> None:
+    """The child may never have been: nobody waits for its word."""
+    saga = Saga(step("a"), {**CALL, "on_failure": "pause"}, step("z"))
+    saga.succeed("a")
+    saga.give(ChildEnded("call", 0, saga.children[-1].run_id, "failed", code="no_such_workflow"))
+    saga.give(ResolveTask(step="call", decision="done", who="ops"))
+    saga.give(ResumeRun(who="ops"))
+    saga.signals.clear()
+    saga.say(saga.last("z"), "failed")
+    saga.undo("a")
+    assert saga.status == "compensated"
+    assert saga.signals == []
