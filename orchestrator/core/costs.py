@@ -2,8 +2,8 @@
 
 The library bounds the iterations of an evaluation and nothing else, and frees nothing until its end. It
 copies the list that a `map` or `filter` makes for each item, and both sides of each `+`. So memory is bounded
-here: first by the text of the expression alone (`cost_of`), then with the sizes of what it is given (`memory_of`).
-Both bounds are above what can happen, not near it.
+here: first by the text of the expression alone (`cost_of`), then with the sizes of what it is given
+(`memory_of`). Both bounds are above what can happen, not near it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -76,8 +76,8 @@ def cost_of(parts: list[Token], scope: frozenset[str]) -> Cost:
     depths = [sum(loop.end - 1 in other.body for other in loops) for loop in loops]
     outside = {part.offset for part in names(parts) if part.text in scope}
     return Cost(
-        total=_factor(everything, loops, lambda i: parts[i].text in ("+", ",", ":")),
-        text=_factor(everything, loops, lambda i: parts[i].text == "+"),
+        total=_factor(everything, loops, lambda i: _repeats(parts, i, "+,:")),
+        text=_factor(everything, loops, lambda i: _repeats(parts, i, "+")),
         lists=_factor(everything, loops, lambda i: _may_join_lists(parts, i)),
         joins=sum(part.text == "+" for part in parts),
         loops=len(loops),
@@ -85,7 +85,7 @@ def cost_of(parts: list[Token], scope: frozenset[str]) -> Cost:
         inner=sum(loop.builds and depth > 0 for loop, depth in zip(loops, depths, strict=True)),
         depth=1 + max(depths),
         longest_list=1 + sum(part.text == "," for part in parts),
-        longest_text=max((len(part.text) for part in parts if part.kind == "string"), default=0),
+        longest_text=sum(len(part.text) for part in parts if part.kind == "string"),
         boxes=any(_is_list(parts, i) for i in everything) and bool(outside),
         reads=frozenset(path_from(parts, i) for i in bodies if parts[i].offset in outside),
     )
@@ -104,7 +104,7 @@ def memory_of(cost: Cost, given: Mapping[str, Any]) -> int:
     made = 0
     if cost.builds or cost.lists > 1:
         made += _ELEMENT * turns * items * (copies if cost.lists > 1 else 1)
-    if cost.text > 1:
+    if cost.joins:
         made += turns * max(sizes.longest_text, cost.longest_text) * cost.text * copies
     if cost.inner or cost.reads:
         item = whole if cost.boxes else max(sizes.largest_item, sizes.longest_text)
@@ -128,6 +128,11 @@ def _factor(within: range, loops: list[_Loop], repeats: Callable[[int], bool]) -
         total += _factor(loop.target, rest, repeats) * _factor(loop.body, rest, repeats) - 1
         i = loop.end
     return total
+
+
+def _repeats(parts: list[Token], i: int, signs: str) -> bool:
+    """Whether token `i` is one of the `signs`, and what stands behind it may be data."""
+    return parts[i].text in signs and i + 1 < len(parts) and parts[i + 1].kind not in _LITERALS
 
 
 def _may_join_lists(parts: list[Token], i: int) -> bool:

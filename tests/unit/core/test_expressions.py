@@ -23,9 +23,9 @@ DATA: dict[str, Any] = {
     "run": {"id": "r1"},
 }
 
-ENDLESS = "1"
+ENDLESS = "true"
 for name in "abcdefg":
-    ENDLESS = f"[1,2,3,4,5,6,7,8,9].map({name}, {ENDLESS})"
+    ENDLESS = f"[1,2,3,4,5,6,7,8,9].all({name}, {ENDLESS})"
 
 
 def evaluate(source: str, data: dict[str, Any] | None = None) -> Any:
