@@ -3,6 +3,7 @@
 They are read anew for every command, so that a rotated secret needs no restart, and kept in memory only.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -85,16 +86,23 @@ class Secrets:
         if self._directory is None:
             return None
         try:
-            # Not to wait for the other end of a pipe.
-            file = os.open(self._directory / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            return _plain_file(self._directory / name)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _no(name, f"its file: {error.strerror}", "let the agent's user read it") from None
-        with os.fdopen(file, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise _no(name, "it is not a file", "put the value into a plain file")
+
+
+def _plain_file(path: Path) -> bytes:
+    """What a file holds, at most a byte more than is allowed. Never waits for the other end of a pipe."""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is not a plain file")
+        with os.fdopen(file, "rb", closefd=False) as stream:
             return stream.read(MAX_SECRET_BYTES + 1)
+    finally:
+        os.close(file)
 
 
 def _no(name: str, why: str, hint: str) -> NoSecret:
