@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from orchestrator.core.costs import MAX_EXPRESSION_COST
 from orchestrator.core.inputs import Limits
 from schemas.codec import MAX_EVENT_BYTES
 from schemas.errors import InvalidInput
 from schemas.names import NAME_PATTERN
-from schemas.workflow import MAX_STEPS
+from schemas.workflow import MAX_EXPRESSION, MAX_STEPS
 
 __all__ = ["CONFIG_FILE", "Settings", "limits_of", "load_settings"]
 
@@ -55,13 +56,19 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Largest arguments of one command."""
     max_steps: Annotated[int, Meta(ge=1, le=MAX_STEPS)] = MAX_STEPS
     """Most steps of a document; one with more is not stored."""
+    max_expression: Annotated[int, Meta(ge=1, le=MAX_EXPRESSION)] = MAX_EXPRESSION
+    """Most characters of an expression; a document with a longer one is not stored."""
+    max_expression_cost: Annotated[int, Meta(ge=1, le=MAX_EXPRESSION_COST)] = MAX_EXPRESSION_COST
+    """How many times an expression may repeat its data; a document with a costlier one is not stored."""
     max_fan_out: Positive = 10_000
     """Most hosts or items of one step; with more it fails."""
     max_child_depth: Positive = 8
     """How deep child runs may be nested; a step that would start a deeper one fails."""
+    max_event_hops: Positive = 100
+    """How many runs in a row may be started by what the one before emitted; the next event starts none."""
     max_history: Positive = 200_000
     """Most facts of one run; at so many it goes back."""
-    max_wait_days: Positive = 366
+    max_wait_days: Annotated[int, Meta(ge=1, le=366)] = 366
     """Longest time that a step may wait or sleep."""
     keep_events: Seconds = 3_600.0
     """How long an event is kept for steps that come to wait for it."""

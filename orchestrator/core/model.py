@@ -99,6 +99,7 @@ class RunHead(Struct, frozen=True, omit_defaults=True):
     """What is fixed when a run starts. `version` is the hash of the content of the definition it starts with.
 
     `group` is its concurrency group, empty for none. `retry_of`: the ended run whose results it goes on from.
+    `hops`: how many runs in a row led to it, each started by an event that the one before it emitted.
     """
 
     id: str
@@ -114,6 +115,7 @@ class RunHead(Struct, frozen=True, omit_defaults=True):
     group: str = ""
     priority: int = DEFAULT_PRIORITY
     retry_of: str = ""
+    hops: int = 0
 
 
 def child_id(run_id: str, step: str, host_index: int, attempt: int) -> str:

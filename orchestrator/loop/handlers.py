@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from orchestrator.core.definition import Definition
 from orchestrator.core.inputs import (
     CommandExpired,
     CommandReturned,
@@ -30,6 +29,7 @@ from orchestrator.loop.intake import (
     StartRun,
     TelemetryDone,
 )
+from orchestrator.loop.limits import check_limits
 from orchestrator.loop.reception import NOTHING, Matched, offer_kept, receive_event
 from orchestrator.loop.wanted import admit, end_debounce
 from orchestrator.loop.work import Work
@@ -107,7 +107,7 @@ def _on_start(work: Work, content: StartRun) -> str:
 
 
 def _on_apply(work: Work, content: ApplyDefinition) -> str:
-    _check_steps(content.definition, work.settings.max_steps)
+    check_limits(content.definition, work.settings)
     return work.apply_definition(content.definition)
 
 
@@ -184,15 +184,6 @@ def _apply_all(work: Work, commands: Iterable[Command], kind: Callable[[Command]
     for command in commands:
         if command.run_id in work.runs:
             work.apply(command.run_id, kind(command))
-
-
-def _check_steps(definition: Definition, limit: int) -> None:
-    if len(definition.steps) > limit:
-        raise InvalidInput(
-            f"workflow '{definition.name}' has {len(definition.steps)} steps, more than {limit}",
-            code="too_many_steps",
-            hint="let it start other workflows for parts of it, or raise the setting max_steps",
-        )
 
 
 def _check_free(work: Work, workflow: str, key: str) -> None:

@@ -75,6 +75,7 @@ class Outgoing:
             subject=emission.subject or None,
             at=now,
             data=emission.data,
+            hops=run.head.hops + 1,
         )
         self._put(self._topology.events, emission.type, event, now, headers=_traced(run, emission.span_id))
 

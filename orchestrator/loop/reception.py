@@ -16,7 +16,7 @@ from orchestrator.starting.outcomes import Outcome, inbox_record
 from orchestrator.starting.pacing import trigger_of
 from orchestrator.starting.triggers import Refused, Wanted, wanted_by, wanted_runs
 from orchestrator.store.port import InboxRecord, Place, WaitingTask
-from schemas.events import Event, event_scope
+from schemas.events import Event, event_scope, hops_of
 
 __all__ = [
     "KEPT_AT_ONCE",
@@ -63,7 +63,14 @@ def receive_event(work: Work, event: Event, matched: Matched, traceparent: str) 
     seen = work.events.get((event.source, event.id))
     if seen is not None:
         return seen
-    outcomes = [take_wanted(work, event, want, traceparent) for want in matched.wants]
+    hops, limit = hops_of(event), work.settings.max_event_hops
+    if matched.wants and hops > limit:
+        reason = (
+            f"{hops} runs in a row were started by each other's events, more than {limit} (max_event_hops)"
+        )
+        outcomes = [Outcome("rejected", reason=reason)]
+    else:
+        outcomes = [take_wanted(work, event, want, traceparent) for want in matched.wants]
     if matched.places:
         outcomes.append(_deliver(work, event_scope(event), matched.places))
     record = inbox_record(event, outcomes, work.now)

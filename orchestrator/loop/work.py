@@ -36,7 +36,7 @@ from orchestrator.store.port import (
 )
 from orchestrator.world import World
 from schemas.errors import InvalidInput
-from schemas.events import Event, event_scope, parse_traceparent
+from schemas.events import Event, event_scope, hops_of, parse_traceparent
 from schemas.messages import Presence
 from schemas.names import Topology
 from schemas.times import Micros
@@ -121,6 +121,7 @@ class Work:
             input=value,
             event=None if event is None else event_scope(event),
             priority=definition.priority,
+            hops=0 if event is None else hops_of(event),
         )
         return self.begin(definition, head)
 
@@ -138,6 +139,7 @@ class Work:
             event=run.head.event,
             priority=definition.priority,
             retry_of=run.head.id,
+            hops=run.head.hops,
         )
         return self.begin(definition, head, kept)
 

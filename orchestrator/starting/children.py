@@ -29,6 +29,7 @@ def child_head(definition: Definition, parent: Run, child: StartChild, now: int,
         input=child.input,
         parent=_parent_ref(parent, child),
         priority=child.priority,
+        hops=parent.head.hops,
     )
 
 

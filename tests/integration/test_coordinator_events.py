@@ -253,3 +253,22 @@ async def test_whatever_dies_each_event_is_taken_once(early: bool, when: str, tm
         }
         assert sorted(command.action for command in loop.commands) == sorted(["reserve", "send"] * len(keys))
         assert await nobody_waits(loop)
+
+
+ECHO = """
+workflow: echo
+triggers: [{event: com.example.echo}]
+steps: [{id: again, emit: {type: com.example.echo}}]
+"""
+
+
+async def test_a_workflow_that_starts_itself_by_its_own_event_comes_to_an_end(tmp_path: Path) -> None:
+    """After so many in a row the event starts nothing, and the inbox says why; a new event begins anew."""
+    async with Loop(tmp_path, max_event_hops=3) as loop:
+        await loop.apply(ECHO)
+        await loop.event("com.example.echo", {})
+        records = await loop.inbox(5)
+        assert [record.outcome for record in records] == ["rejected", *["started"] * 4]
+        assert "max_event_hops" in records[0].reason
+        await loop.event("com.example.echo", {}, event_id="2")
+        assert [record.outcome for record in (await loop.inbox(10))[:5]] == ["rejected", *["started"] * 4]
