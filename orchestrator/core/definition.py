@@ -287,7 +287,8 @@ class ConcurrencyDef:
 class Definition:
     """A document ready to run. `version` is the hash of its content; `steps` are in the document's order.
 
-    `pivot` is the step past which there is no way back.
+    `pivot` is the step past which there is no way back. `longest_expression` is in characters, `highest_cost`
+    that of the costliest expression (see `costs`).
     """
 
     document: Workflow
@@ -299,6 +300,8 @@ class Definition:
     timeout: Micros | None = None
     concurrency: ConcurrencyDef | None = None
     pivot: StepDef | None = None
+    longest_expression: int = 0
+    highest_cost: int = 0
 
     @property
     def name(self) -> str:

@@ -39,17 +39,23 @@ class _Plan(Protocol):
 class Template:
     """A compiled template. Make one with `compile`."""
 
-    __slots__ = ("_plan", "_secrets", "mentions", "references")
+    __slots__ = ("_plan", "_secrets", "expressions", "mentions", "references")
 
     mentions: tuple[tuple[Path, Mention], ...]
     """Each use of a step, with its place: the path in the value, and the offset in the string."""
     references: frozenset[str]
     """Ids of the steps it reads."""
+    expressions: tuple[Expression, ...]
 
     def __init__(
-        self, plan: _Plan, found: tuple[tuple[Path, Mention], ...], secrets: "tuple[_Secret, ...]" = ()
+        self,
+        plan: _Plan,
+        found: tuple[tuple[Path, Mention], ...],
+        secrets: "tuple[_Secret, ...]" = (),
+        expressions: tuple[Expression, ...] = (),
     ) -> None:
         self._plan = plan
+        self.expressions = expressions
         self._secrets = secrets
         self.mentions = found
         self.references = frozenset(mention.step for _, mention in found if mention.step is not None)
@@ -64,7 +70,7 @@ class Template:
         plan = compiler.compile(value, ())
         if compiler.faults:
             raise ExpressionError(*compiler.faults)
-        return cls(plan, tuple(compiler.mentions), tuple(compiler.secrets))
+        return cls(plan, tuple(compiler.mentions), tuple(compiler.secrets), tuple(compiler.compiled))
 
     @property
     def is_constant(self) -> bool:
@@ -171,6 +177,7 @@ class _Compiler:
         self.secrets: list[_Secret] = []
         self.faults: list[Fault] = []
         self.expressions = 0
+        self.compiled: list[Expression] = []
         self.mentions: list[tuple[Path, Mention]] = []
 
     def compile(self, value: Any, path: Path) -> _Plan:
@@ -244,6 +251,7 @@ class _Compiler:
             moved = (Fault(fault.message, fault.hint, offset + fault.offset, path) for fault in error.faults)
             self.faults.extend(moved)
             return None
+        self.compiled.append(expression)
         for mention in expression.mentions:
             self.mentions.append((path, _moved(mention, offset)))
         return expression

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,6 +134,31 @@ async def test_a_document_with_more_steps_than_allowed_is_refused(tmp_path: Path
         with pytest.raises(InvalidInput, match="2 steps") as caught:
             await loop.apply(ALL)
         assert (caught.value.code, "max_steps" in caught.value.hint) == ("too_many_steps", True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "code", "step"),
+    [
+        ("max_expression", 20, "expression_too_long", "sleep: '${{ \"1s\" + string(input.much) }}'"),
+        ("max_expression", 20, "expression_too_long", "if: 'input.much.less == 12345', sleep: 1s"),
+        ("max_expression_cost", 2, "expression_too_costly", "foreach: 'input.l.map(a, a+a+a)', sleep: 1s"),
+        ("max_wait_days", 2, "wait_too_long", "sleep: 3d"),
+        ("max_wait_days", 2, "wait_too_long", "wait_for: {event: a.b, timeout: 49h}"),
+        ("max_wait_days", 2, "wait_too_long", "approve: {}"),
+    ],
+)
+async def test_a_document_beyond_a_lowered_limit_is_refused(
+    tmp_path: Path, setting: str, value: int, code: str, step: str
+) -> None:
+    """The error names the setting; with the default it is stored."""
+    document = f"{{workflow: w, steps: [{{id: a, {step}}}]}}"
+    lowered: dict[str, Any] = {setting: value}
+    async with Loop(tmp_path, **lowered) as loop:
+        with pytest.raises(InvalidInput) as caught:
+            await loop.apply(document)
+        assert (caught.value.code, setting in caught.value.hint) == (code, True)
+    async with Loop(tmp_path) as loop:
+        await loop.apply(document)
 
 
 async def test_what_is_urgent_is_sent_first(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ class Checks:
 
     def __init__(self, document: Workflow) -> None:
         self.problems: list[Problem] = []
+        self.expressions: list[Expression] = []
         self.steps = document.steps
         self.ids = {step.id: i for i, step in reversed(list(enumerate(document.steps)))}
 
@@ -63,6 +64,7 @@ class Checks:
         except ExpressionError as error:
             self._faults(error, path)
             return None
+        self.expressions.append(expression)
         self._check_mentions(((path, mention) for mention in expression.mentions), view)
         return expression
 
@@ -73,6 +75,7 @@ class Checks:
         except ExpressionError as error:
             self._faults(error, path)
             return NOTHING
+        self.expressions.extend(template.expressions)
         self._check_mentions((((*path, *place), mention) for place, mention in template.mentions), view)
         return template
 

@@ -48,4 +48,6 @@ def compile_definition(document: Workflow) -> Definition:
         timeout=timeout,
         concurrency=concurrency,
         pivot=next((step for step in steps.values() if step.pivot), None),
+        longest_expression=max((len(each.source) for each in checks.expressions), default=0),
+        highest_cost=max((each.cost.total for each in checks.expressions), default=0),
     )
