@@ -1,5 +1,6 @@
 """Steps that wait, or publish, without an agent: `sleep`, `wait_for`, `approve`, `emit`."""
 
+import unicodedata
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ __all__ = ["begin", "begin_wait", "on_approval", "on_event", "on_time"]
 
 _ROOM: Final = 4 * 1024
 """What an event's attributes may take of its size."""
+
+_MAX_SUBJECT: Final = 1_024
+"""Most characters of an event's subject."""
 
 
 def begin(turn: Turn, step: StepDef, index: int) -> None:
@@ -198,6 +202,9 @@ def _emit(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
     data, subject = emit.data.render(scope), emit.subject.render(scope)
     if not isinstance(subject, str):
         raise InvalidInput("the event's subject is no text", code="expression_error")
+    if len(subject) > _MAX_SUBJECT or any(unicodedata.category(char) == "Cc" for char in subject):
+        message = f"the event's subject is longer than {_MAX_SUBJECT} characters or has a control character"
+        raise InvalidInput(message, code="bad_subject", hint="put what is longer into data")
     size = len(encode(data))
     if size > MAX_EVENT_BYTES - _ROOM:
         raise InvalidInput(
