@@ -30,9 +30,13 @@ __all__ = ["on_cancel", "on_move", "on_pause", "on_resolve", "on_resume", "on_re
 
 
 def on_cancel(turn: Turn, given: CancelRun) -> None:
-    """Turn the run round (rule 9). A parent whose wish comes too late hears all the same how the run ends."""
+    """Turn the run round (rule 9).
+
+    A parent whose wish comes too late hears all the same how the run stands; what is done it can still undo,
+    or go on with, if that was its pivot.
+    """
     run = turn.run
-    if given.by_parent and (run.ended is not None or run.going_back or run.pivoted):
+    if given.by_parent and (run.ended is not None or run.going_back or run.pivoted or run.held):
         return
     _check_live(turn)
     _check_forward(turn)
@@ -42,8 +46,7 @@ def on_cancel(turn: Turn, given: CancelRun) -> None:
             code="past_pivot",
             hint="resolve what needs you, or let it end",
         )
-    if not given.by_parent:
-        _check_not_held(turn, "cancel")
+    _check_not_held(turn, "cancel")
     if run.paused:
         turn.record(RunResumed(at=turn.env.now, who=given.who, why="cancelled"))
     failure = Failure(step="", code="cancelled", message=given.reason or f"cancelled by {given.who}")

@@ -255,3 +255,16 @@ def test_rule_10_what_a_person_vouches_for_in_a_childs_place_is_not_the_childs_t
     saga.undo("a")
     assert saga.status == "compensated"
     assert saga.signals == []
+
+
+def test_rule_10_a_parents_cancel_that_meets_a_child_that_is_done_changes_nothing() -> None:
+    """The parent hears that it is done, and decides: a child that is its pivot must not undo itself."""
+    family = Family(step("x"), outer={"pivot": True})
+    family.parent.give(CancelRun(who="ops", reason="enough"))
+    family.child.succeed("x")
+    family.deliver()
+    assert family.child.undone == []
+    assert family.parent.sent() == ["a", "z"]
+    family.parent.succeed("z")
+    family.deliver()
+    assert (family.parent.status, family.child.status) == ("succeeded", "succeeded")
