@@ -127,7 +127,8 @@ async def _carry_out(parts: Parts, action: Action, asked: Struct, ids: list[str]
     refused: list[Refusal] = []
     for run_id, answer in zip(ids, answers, strict=True):
         if isinstance(answer, BaseException):
-            if not isinstance(answer, BatonError) or isinstance(answer, Unreachable):
+            full = isinstance(answer, Unreachable) and answer.code == "too_many_runs"
+            if not isinstance(answer, BatonError) or (isinstance(answer, Unreachable) and not full):
                 raise answer
             refused.append(Refusal(run_id, answer.as_json()))
     return refused

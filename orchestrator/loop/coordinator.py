@@ -267,6 +267,7 @@ class Coordinator:
     async def _decide(self, items: list[_Item]) -> tuple[Work, list[tuple[asyncio.Future[Any], Any]]]:
         """Decide all items; one that breaks something is taken out, and the rest decided anew without it."""
         loaded, matched, failed = await self._loader.load([item.content for item in items], self._world.now())
+        loaded.check_room = self._gate.check
         for index, error in failed.items():
             self._set_aside(items[index], error)
         while True:

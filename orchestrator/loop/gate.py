@@ -37,10 +37,10 @@ class Gate:
         _, active, limit = self._counts[0]
         return max(0, limit - active())
 
-    def check(self) -> None:
-        """Raise `Unreachable` unless there is room for a new run."""
+    def check(self, others: int = 0) -> None:
+        """Raise `Unreachable` unless there is room for a new run, besides so many `others`."""
         for what, count, limit in self._counts:
-            if count() >= limit:
+            if count() + others >= limit:
                 raise Unreachable(
                     f"{count()} runs are {what}, which is the limit",
                     code="too_many_runs",

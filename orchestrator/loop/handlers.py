@@ -130,7 +130,15 @@ def _on_retry(work: Work, content: RetryRun) -> str:
     if new is None:
         raise NotFound(f"there is no workflow '{run.head.workflow}' any more", hint="apply it again")
     kept = kept_steps(run, old, new, content.step)
+    if live := work.loaded.retries.get(content.run_id):
+        raise Conflict(
+            f"run {live} goes on from run {content.run_id} already",
+            code="being_retried",
+            hint="wait for it, or cancel it",
+            details={"id": live},
+        )
     _check_free(work, run.head.workflow, run.head.key)
+    work.loaded.check_room(len(work.batch.started))
     return work.retry_run(run, new, kept)
 
 

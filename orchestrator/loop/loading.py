@@ -59,6 +59,8 @@ class Loader:
         loaded.pace.debounced.update((one.pace_key, one) for one in due)
         if keys := _keys(contents, wants, loaded):
             loaded.keys = await self._store.live_keys(keys)
+        if retried := {content.run_id for content in contents if isinstance(content, RetryRun)}:
+            loaded.retries = await self._store.live_retries(retried)
         return loaded, matched, failed
 
     def _match(

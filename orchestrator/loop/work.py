@@ -6,6 +6,7 @@ written in one transaction after.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 from typing import Any
 
 from msgspec.structs import replace
@@ -50,6 +51,8 @@ class Loaded:
 
     runs: dict[str, Run] = field(default_factory=dict)
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
+    retries: dict[str, str] = field(default_factory=dict)
+    """By ended run the live one that goes on from it."""
     events: dict[tuple[str, str], InboxRecord] = field(default_factory=dict)
     waiting: dict[Place, list[WaitingTask]] = field(default_factory=dict)
     """Who waits where the events of this batch are filed."""
@@ -58,11 +61,20 @@ class Loaded:
     pace: LoadedPace = field(default_factory=LoadedPace)
     registry: Registry = field(default_factory=Registry)
     starting: StartingInBatch = field(default_factory=StartingInBatch)
+    check_room: Callable[[int], None] = lambda _: None
+    """Raises when there is no room for a run more, besides so many of this batch."""
 
     def copy(self, registry: Registry, starting: StartingInBatch) -> "Loaded":
         """For a batch, which notes on top what it changes; what it only reads is shared."""
-        changed = (dict(self.runs), dict(self.keys), dict(self.events))
-        return Loaded(*changed, self.waiting, self.kept, self.pace, registry, starting)
+        return replace_fields(
+            self,
+            runs=dict(self.runs),
+            keys=dict(self.keys),
+            retries=dict(self.retries),
+            events=dict(self.events),
+            registry=registry,
+            starting=starting,
+        )
 
 
 class Work:
@@ -161,6 +173,8 @@ class Work:
         self.batch.started.append(move.run)
         if head.key:
             self.loaded.keys[head.workflow, head.key] = head.id
+        if head.retry_of:
+            self.loaded.retries[head.retry_of] = head.id
         self._take(None, move, now)
         return head.id
 

@@ -112,6 +112,12 @@ class Memory:
         """See the port."""
         return {key: self._keys[key] for key in keys if key in self._keys}
 
+    async def live_retries(self, ids: Iterable[str]) -> dict[str, str]:
+        """See the port."""
+        wanted = set(ids)
+        live = (run for run in self.runs.values() if run.ended is None)
+        return {run.head.retry_of: run.head.id for run in live if run.head.retry_of in wanted}
+
     async def seen_events(self, events: Iterable[tuple[str, str]]) -> dict[tuple[str, str], InboxRecord]:
         """See the port."""
         return {event: self._inbox[event] for event in events if event in self._inbox}

@@ -115,6 +115,9 @@ class Store(StartingStore, Protocol):
         The empty key is no key: it belongs to nobody.
         """
 
+    async def live_retries(self, ids: Iterable[str]) -> dict[str, str]:
+        """Of these ended runs, those that a live run goes on from (`retry_of`), with that run's id."""
+
     async def seen_events(self, events: Iterable[tuple[str, str]]) -> dict[tuple[str, str], InboxRecord]:
         """Of these events by (source, id), those taken in before, with what became of them (rule 1)."""
 

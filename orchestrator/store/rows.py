@@ -74,8 +74,8 @@ def run_row(num: int, run: Run) -> Row:
     """Values for `add_run`."""
     head = run.head
     parent = "" if head.parent is None else head.parent.run_id
-    names = (num, head.shard, head.id, head.workflow, head.key, parent, head.group, head.priority)
-    return (*names, head.trace.trace_id, head.created_at, *run_changes(run))
+    names = (num, head.shard, head.id, head.workflow, head.key, parent, head.group)
+    return (*names, head.priority, head.retry_of, head.trace.trace_id, head.created_at, *run_changes(run))
 
 
 def run_changes(run: Run) -> Row:

@@ -184,6 +184,11 @@ class SqliteStore(SqliteStarting):
         """See the port."""
         return {key: run_id for key, (run_id,) in await self._each("live_key", list(keys))}
 
+    async def live_retries(self, ids: Iterable[str]) -> dict[str, str]:
+        """See the port."""
+        found = await self._each("live_retry", [(run_id,) for run_id in ids])
+        return {str(old): str(run_id) for (old,), (run_id,) in found}
+
     async def seen_events(self, events: Iterable[tuple[str, str]]) -> dict[tuple[str, str], InboxRecord]:
         """See the port."""
         return {event: rows.inbox_of(row) for event, row in await self._each("seen_event", list(events))}

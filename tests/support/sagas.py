@@ -1,5 +1,7 @@
 """Small runs and their facts, for tests of what keeps them."""
 
+from msgspec.structs import replace
+
 from orchestrator.core.evolution import evolve, fold
 from orchestrator.core.facts import AttemptSent, AttemptSucceeded, Fact, RunEnded, RunStarted
 from orchestrator.core.model import ParentRef, Run, RunHead, RunStatus, TraceContext
@@ -32,9 +34,14 @@ class Saga:
     """
 
     def __init__(
-        self, run_id: str, workflow: str = "release", key: str = "", parent: ParentRef | None = None
+        self,
+        run_id: str,
+        workflow: str = "release",
+        key: str = "",
+        parent: ParentRef | None = None,
+        retry_of: str = "",
     ) -> None:
-        self.run = Run(head=head(run_id, workflow, key, parent), steps={})
+        self.run = Run(head=replace(head(run_id, workflow, key, parent), retry_of=retry_of), steps={})
         self.facts: list[Fact] = []
 
     @property

@@ -18,6 +18,9 @@ SELECT head, state FROM runs JOIN run_heads USING (num) WHERE id = ?;
 -- name: live_key
 SELECT id FROM runs WHERE workflow = ? AND key = ? AND key <> '' AND ended_at IS NULL;
 
+-- name: live_retry
+SELECT id FROM runs WHERE retry_of = ? AND retry_of <> '' AND ended_at IS NULL;
+
 -- name: seen_event
 SELECT source, id, outcome, at, kind, type, reason, runs FROM inbox
 WHERE source = ? AND id = ? AND kind = 'event';

@@ -16,9 +16,9 @@ INSERT INTO inbox (shard, kind, source, id, type, at, outcome, reason, runs) VAL
 
 -- name: add_run
 INSERT INTO runs (
-  num, shard, id, workflow, key, parent, group_name, priority, trace_id, created_at,
+  num, shard, id, workflow, key, parent, group_name, priority, retry_of, trace_id, created_at,
   status, reason, ended_at, wake_at, seq, waiting, version, state
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: add_head
 INSERT INTO run_heads (num, head) VALUES (?, ?);

@@ -96,6 +96,24 @@ async def test_rule_1_the_key_is_free_again_after_the_end(store: Store) -> None:
     assert await store.live_keys([("release", "k")]) == {("release", "k"): "r2"}
 
 
+async def test_an_ended_run_has_one_live_retry(store: Store) -> None:
+    """It is found by the run that it goes on from; a second one is refused until the first has ended."""
+    first, batch = Saga("r2", retry_of="r1"), Batch()
+    first.start(batch)
+    Saga("r0").start(batch)
+    await store.commit(batch)
+    assert await store.live_retries(["r1", "r2", ""]) == {"r1": "r2"}
+    second, batch = Saga("r3", retry_of="r1"), Batch()
+    second.start(batch)
+    first.end(batch)
+    await store.commit(batch)
+    assert await store.live_retries(["r1"]) == {"r1": "r3"}
+    batch = Batch()
+    Saga("r4", retry_of="r1").start(batch)
+    with pytest.raises(Inconsistent):
+        await store.commit(batch)
+
+
 async def test_the_empty_key_is_no_key(store: Store) -> None:
     """Any number of live runs may have no key, and nobody owns the empty one."""
     batch = Batch()

@@ -1,11 +1,12 @@
 """What a person can do to a run: pause, resume, approve, retry, move; and to which task of a step."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas.messages import ErrorInfo, ResultStatus
-from tests.support.office import HELLO, Office
+from tests.support.office import HELLO, Office, office
 
 ASK = """\
 workflow: ask
@@ -41,14 +42,17 @@ async def said(desk: Office, run_id: str, kind: str) -> Any:
     return [fact for fact in facts if fact["fact"] == kind][-1]
 
 
-async def failed_run(desk: Office) -> str:
-    """A run of `hello` whose first step succeeded without a way back, and whose second failed."""
+async def failed_run(desk: Office, key: str = "k", commands: int = 0) -> str:
+    """A run of `hello` whose first step succeeded without a way back, and whose second failed.
+
+    `commands` went out before.
+    """
     await desk.apply(
         HELLO.replace("compensate: {action: undo.first, retry: {attempts: 1}}", "idempotent: true")
     )
-    run_id = await desk.start(key="k")
-    await desk.answer(await desk.command(1), ResultStatus.SUCCEEDED, output={"n": 7})
-    await desk.answer(await desk.command(2), ResultStatus.FAILED, error=BROKEN)
+    run_id = await desk.start(key=key)
+    await desk.answer(await desk.command(commands + 1), ResultStatus.SUCCEEDED, output={"n": 7})
+    await desk.answer(await desk.command(commands + 2), ResultStatus.FAILED, error=BROKEN)
     assert (await desk.until_status(run_id, "failed"))["ended_at"]
     return run_id
 
@@ -146,6 +150,28 @@ async def test_a_retry_of_an_ended_run_is_refused_with_the_reason(desk: Office) 
     await desk.answer(await desk.command(7), ResultStatus.SUCCEEDED)
     await desk.until_status(undone, "compensated")
     assert (await refused(desk, undone, "retry", **{"from": "second"}))["code"] == "not_retryable"
+
+
+async def test_an_ended_run_has_one_retry_at_a_time(desk: Office) -> None:
+    """Also without a key a second one is refused, with the first one's id, until that has ended."""
+    run_id = await failed_run(desk, key="")
+    new = (await post(desk, run_id, "retry", **{"from": "second"}))["id"]
+    error = await refused(desk, run_id, "retry", **{"from": "second"})
+    assert (error["code"], error["details"]) == ("being_retried", {"id": new})
+    await desk.answer(await desk.command(3), ResultStatus.FAILED, error=BROKEN)
+    await desk.until_status(new, "failed")
+    assert (await post(desk, run_id, "retry", **{"from": "second"}))["id"] not in (run_id, new)
+
+
+async def test_many_retries_keep_to_the_limit_of_active_runs(tmp_path: Path) -> None:
+    """Those for which there is no room are refused, one by one; the others are made."""
+    async with office(tmp_path, max_active_runs=2) as desk:
+        for number in range(3):
+            await failed_run(desk, key=f"k{number}", commands=2 * number)
+        body = {"action": "retry", "filter": {"status": ["failed"]}, "arguments": {"from": "second"}}
+        answer = (await desk.http.post("/api/runs/bulk", json=body)).json()
+        assert (answer["matched"], answer["done"]) == (3, 2)
+        assert [one["error"]["code"] for one in answer["refused"]] == ["too_many_runs"]
 
 
 async def test_a_retry_with_the_current_version(desk: Office) -> None:
