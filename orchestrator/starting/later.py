@@ -4,6 +4,8 @@
 batch decides on; it is thrown away should the batch fail.
 """
 
+from typing import Final
+
 from orchestrator.core.definition import ConcurrencyDef
 from orchestrator.definitions import Definitions
 from orchestrator.starting.due import AdmitQueued, DebounceDue, PlanSchedules, ScheduleDue
@@ -21,6 +23,10 @@ NO_LIMIT = 2**31
 
 
 Due = AdmitQueued | ScheduleDue | DebounceDue | PlanSchedules
+
+FOR_EVER: Final[Micros] = 2**62
+MAX_SET_BACK: Final = 1_000
+"""How many debounced events are looked at when the clock has been set back."""
 
 
 class StartingInBatch:
@@ -49,6 +55,8 @@ class Starting:
         self._schedules = Schedules()
         self._next_debounced: Micros | None = None
         self._not_before: Micros = 0
+        self._seen: Micros = FOR_EVER
+        """The time when this was asked last; at first any, as the clock may have been set back meanwhile."""
 
     async def load(self, now: Micros) -> list[Due]:
         """Take up what the database holds; returns what is to be looked at first."""
@@ -81,6 +89,11 @@ class Starting:
         found: list[Due] = [
             ScheduleDue(one, schedule_event(one, self._namespace)) for one in self._schedules.due(now)
         ]
+        set_back, self._seen = now < self._seen, now
+        if set_back and self._next_debounced is not None:
+            # Their time may be far ahead now; that they were first seen in the future shows which these are.
+            waiting = await self._store.due_debounced(FOR_EVER, MAX_SET_BACK)
+            return [*found, *(DebounceDue(one) for one in waiting if one.first_at > now)]
         if room > 0 and self._next_debounced is not None and self._next_debounced <= now:
             waiting = await self._store.due_debounced(now, room)
             found += [DebounceDue(one) for one in waiting]

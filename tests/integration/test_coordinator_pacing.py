@@ -118,6 +118,16 @@ async def test_a_debounce_survives_a_crash(tmp_path: Path) -> None:
         assert len(loop.commands) == 1
 
 
+async def test_a_debounced_event_does_not_wait_for_a_clock_that_was_set_back(tmp_path: Path) -> None:
+    """What came in what is now the future fires at once, instead of hours late."""
+    async with Loop(tmp_path) as loop:
+        loop.world.skip(36_000)
+        await loop.apply(DEBOUNCE)
+        await event(loop, 1)
+        loop.world.skip(-36_000)
+        assert await finish(loop) == 1
+
+
 async def test_a_debounced_event_whose_key_is_taken(tmp_path: Path) -> None:
     """It is a duplicate, as an event that comes then would be."""
     async with Loop(tmp_path) as loop:
