@@ -7,10 +7,12 @@ import msgspec
 from litestar import post
 from litestar.params import JSONBody
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from orchestrator.api.parts import Parts, TheParts
 from orchestrator.api.selection import given_time
 from orchestrator.api.steering import ACTIONS, Action, statuses_for
+from orchestrator.api.versions import hash_of
 from orchestrator.core.model import RunStatus
 from orchestrator.store.port import RunFilter
 from schemas.errors import BatonError, InvalidInput, Unreachable
@@ -26,8 +28,8 @@ Short = Annotated[str, Meta(min_length=1, max_length=512)]
 class BulkFilter(Struct, frozen=True, forbid_unknown_fields=True):
     """Which runs are meant; all that is given must hold. Times are RFC 3339.
 
-    Without `status`: every status that the action is for. `version` is the whole hash; `parent` the id of the
-    run whose children are meant.
+    Without `status`: every status that the action is for. `version` is the whole hash, or with a `workflow`
+    its beginning or `current`; `parent` the id of the run whose children are meant.
     """
 
     workflow: Short | None = None
@@ -89,6 +91,7 @@ async def steer_runs(parts: TheParts, data: JSONBody[BulkRequest]) -> BulkAnswer
     action = ACTIONS[data.action]
     asked = _arguments(action, data.arguments)
     which = run_filter(data.filter, statuses_for(action, asked))
+    which = replace(which, version=await hash_of(parts.reader, which.workflow, which.version))
     if data.dry_run:
         counts = [Count(*count) for count in await parts.reader.count_runs(which)]
         return BulkAnswer(sum(count.count for count in counts), 0, [], counts)

@@ -11,6 +11,7 @@ from orchestrator.api.routes_system import Limit
 from orchestrator.api.run_views import RunItem, RunView, history_view, is_in_doubt, run_item, run_view
 from orchestrator.api.selection import given_time
 from orchestrator.api.steering import Name, no_run
+from orchestrator.api.versions import hash_of
 from orchestrator.api.views import ItemList, item_list
 from orchestrator.core.model import RunStatus
 from orchestrator.loop.intake import StartRun
@@ -49,12 +50,15 @@ async def list_runs(  # noqa: PLR0913, PLR0917  each is a parameter of the query
     cursor: FromQuery[str | None] = None,
     limit: Limit = 100,
 ) -> ItemList[RunItem]:
-    """All filters that are given must hold; times are RFC 3339."""
+    """All filters that are given must hold; times are RFC 3339.
+
+    With a `workflow` the beginning of a version's hash will do, or `current`.
+    """
     which = RunFilter(
         workflow=workflow,
         statuses=tuple(status or ()),
         key=key,
-        version=version,
+        version=await hash_of(parts.reader, workflow, version),
         parent=parent,
         since=given_time(started_after, "started_after"),
         until=given_time(started_before, "started_before"),

@@ -10,10 +10,11 @@ from schemas.codec import decode
 from schemas.errors import InvalidInput, NotFound
 from schemas.workflow import Workflow
 
-__all__ = ["CURRENT", "compiled", "no_workflow", "version_of"]
+__all__ = ["CURRENT", "compiled", "hash_of", "no_workflow", "version_of"]
 
 CURRENT: Final = "current"
 """What stands for the version that new runs take."""
+_WHOLE: Final = 64
 
 
 async def version_of(reader: Reader, workflow: str, which: str = CURRENT) -> StoredDefinition:
@@ -41,6 +42,16 @@ async def version_of(reader: Reader, workflow: str, which: str = CURRENT) -> Sto
             hint=f"baton workflows versions {workflow} lists them",
         )
     return stored
+
+
+async def hash_of(reader: Reader, workflow: str | None, which: str | None) -> str | None:
+    """The whole hash that a filter means; raises as `version_of`. Without a workflow it must be whole."""
+    if which is None or len(which) == _WHOLE:
+        return which
+    if workflow is None:
+        hint = "say which workflow too, or give the whole hash"
+        raise InvalidInput(f"version {which} is but the beginning of a hash", hint=hint)
+    return (await version_of(reader, workflow, which)).version
 
 
 @lru_cache(maxsize=8)

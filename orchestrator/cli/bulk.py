@@ -32,7 +32,9 @@ class Many:
         list[str] | None, Parameter(negative="", help="with this status (default: where it makes sense)")
     ] = None
     key: Annotated[str | None, Parameter(help="with this key")] = None
-    of_version: Annotated[str | None, Parameter(help="that keep to this version (its whole hash)")] = None
+    of_version: Annotated[
+        str | None, Parameter(help="that keep to this version (the beginning of its hash, or: current)")
+    ] = None
     parent: Annotated[str | None, Parameter(help="child runs of this run")] = None
     started_after: Annotated[
         str | None, Parameter(help="by when they started: RFC 3339, or how long ago (2h)")

@@ -104,6 +104,9 @@ def list_runs(  # noqa: PLR0913  each is an option of the command
     workflow: str | None = None,
     status: Annotated[list[str] | None, Parameter(negative="", help="may be given several times")] = None,
     key: str | None = None,
+    version: Annotated[
+        str | None, Parameter(help="the beginning of its hash, or: current; with --workflow")
+    ] = None,
     parent: Annotated[str | None, Parameter(help="child runs of this run")] = None,
     started_after: Annotated[str | None, Parameter(help="RFC 3339, or how long ago (2h)")] = None,
     started_before: Annotated[str | None, Parameter(help="as --started-after")] = None,
@@ -118,6 +121,7 @@ def list_runs(  # noqa: PLR0913  each is an option of the command
         workflow=workflow,
         status=status,
         key=key,
+        version=version,
         parent=parent,
         started_after=moment_of(started_after, "--started-after"),
         started_before=moment_of(started_before, "--started-before"),

@@ -18,7 +18,8 @@ Run = Annotated[str | None, Parameter(help="the run's id; or say which by --work
 Step = Annotated[str | None, Parameter(help="the step")]
 Why = Annotated[str, Parameter(help="why, for the history")]
 Who = Annotated[str | None, Parameter(help="who, for the history (default: the user's name)")]
-Index = Annotated[int, Parameter(help="of a foreach: which item, from 0")]
+Host = Annotated[str | None, Parameter(help="of several: a host's name, or an index from 0")]
+Item = Annotated[int, Parameter(name="--host", help="of a foreach: which item, from 0")]
 
 
 def register(runs: App) -> None:
@@ -78,14 +79,14 @@ def approve_step(
     run: Run = None,
     step: Step = None,
     *,
-    index: Index = 0,
+    host: Item = 0,
     why: Why = "",
     who: Who = None,
     many: Many | None = None,
     remote: Remote | None = None,
 ) -> int:
     """Approve what an approve step asks."""
-    given = {**_said(who, why), "step": _needed(step), "host_index": index, "approved": True}
+    given = {**_said(who, why), "step": _needed(step), "host_index": host, "approved": True}
     return _steer(remote_of(remote), run, many, "approve", given)
 
 
@@ -93,14 +94,14 @@ def reject_step(
     run: Run = None,
     step: Step = None,
     *,
-    index: Index = 0,
+    host: Item = 0,
     why: Why = "",
     who: Who = None,
     many: Many | None = None,
     remote: Remote | None = None,
 ) -> int:
     """Reject what an approve step asks: the step fails."""
-    given = {**_said(who, why), "step": _needed(step), "host_index": index, "approved": False}
+    given = {**_said(who, why), "step": _needed(step), "host_index": host, "approved": False}
     return _steer(remote_of(remote), run, many, "approve", given)
 
 
@@ -112,10 +113,7 @@ def resolve_step(  # noqa: PLR0913  each is an option of the command
         Literal["retry", "skip", "done"], Parameter(help="do it again, leave it, or it was done")
     ],
     why: Annotated[str, Parameter(help="for the history")],
-    host: Annotated[
-        str | None,
-        Parameter(name=["--host", "--host-index"], help="of several: a host's name, or an index from 0"),
-    ] = None,
+    host: Host = None,
     output: Annotated[
         str | None, Parameter(help="with done: the step's output, as JSON, @file or @-")
     ] = None,

@@ -329,7 +329,7 @@ def _decision(run_id: str, step: str, state: dict[str, Any], host: dict[str, Any
     """The command that decides about a task; empty when it needs no decision."""
     several = sum(state["counts"].values()) > 1
     if host["waiting"] and host["waiting"]["on"] == "approval":
-        index = f" --index {host['index']}" if several else ""
+        index = f" --host {host['index']}" if several else ""
         return f"step '{step}' waits for an approval: baton runs approve|reject {run_id} {step}{index}"
     if not (host["parked"] or host["status"] in ("in_doubt", "compensation_failed")):
         return ""

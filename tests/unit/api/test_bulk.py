@@ -109,3 +109,20 @@ async def test_runs_are_listed_by_when_they_started(desk: Office) -> None:
     listed = await desk.http.get("/api/runs", params={"started_before": now})
     assert [run["id"] for run in listed.json()["items"]] == [run_id]
     assert (await desk.http.get("/api/runs?started_before=x")).status_code == 400
+
+
+async def test_a_version_is_named_by_the_beginning_of_its_hash(desk: Office) -> None:
+    """With its workflow, in the list and in bulk, or as `current`; without a workflow only as a whole."""
+    old = await desk.start()
+    before = (await desk.run(old))["version"]
+    await desk.apply(HELLO.replace("do.second", "do.other"))
+    new = await desk.start()
+    for version, run_id in ((before[:12], old), (before, old), ("current", new)):
+        which = {"workflow": "hello", "version": version}
+        listed = (await desk.http.get("/api/runs", params=which)).json()["items"]
+        assert [run["id"] for run in listed] == [run_id]
+        assert (await bulk(desk, "pause", filter=which, dry_run=True))["matched"] == 1
+    assert len((await desk.http.get("/api/runs", params={"version": before})).json()["items"]) == 1
+    refused = await desk.http.get("/api/runs", params={"version": before[:12]})
+    assert (refused.status_code, "workflow" in refused.json()["error"]["hint"]) == (400, True)
+    await bulk(desk, "pause", status=404, filter={"workflow": "hello", "version": "0000"})

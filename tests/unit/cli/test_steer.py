@@ -61,7 +61,7 @@ COUNTED = {**page(3, 0), "counts": [{"workflow": "w", "status": "running", "coun
             {"who": "eva", "why": "", "step": "s", "host_index": 0, "approved": True},
         ),
         (
-            "reject r s --index 2 --why no --who eva",
+            "reject r s --host 2 --why no --who eva",
             "approve",
             {"who": "eva", "why": "no", "step": "s", "host_index": 2, "approved": False},
         ),
