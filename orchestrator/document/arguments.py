@@ -28,16 +28,21 @@ class Misfit(NamedTuple):
 
 
 def misfits(
-    schema: Mapping[str, Any], arguments: Mapping[str, Any], is_template: Callable[[str], bool]
+    schema: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+    is_template: Callable[[str], bool],
+    is_secret: Callable[[str], bool],
 ) -> list[Misfit]:
     """What does not fit (at most 20). Of text for which `is_template` holds the value is not known.
 
+    Nor is it where `is_secret` holds, but that it will be text.
     The schema comes from an agent: no reference in it is followed outside of it.
     """
     unknown = frozenset(_templates(arguments, (), is_template))
+    secrets = frozenset(_templates(arguments, (), is_secret))
     try:
         errors = Draft202012Validator(schema, registry=Registry()).iter_errors(arguments)
-        found = (misfit for error in errors for misfit in _judge(error, unknown))
+        found = (misfit for error in errors for misfit in _judge(error, unknown, secrets))
         return list(dict.fromkeys(islice(found, _MAX_MISFITS)))
     except Exception as error:  # noqa: BLE001 - what an agent's author wrote; nothing to do with the document
         return [Misfit(None, f"its schema cannot be used ({type(error).__name__})")]
@@ -55,9 +60,11 @@ def _templates(value: Any, path: Path, is_template: Callable[[str], bool]) -> It
             yield from _templates(item, (*path, index), is_template)
 
 
-def _judge(error: ValidationError, unknown: frozenset[Path]) -> Iterator[Misfit]:
+def _judge(error: ValidationError, unknown: frozenset[Path], secrets: frozenset[Path]) -> Iterator[Misfit]:
     """An error as what is wrong, unless it may only be there because a value is not known."""
     path: Path = tuple(error.absolute_path)
+    if path in secrets and error.validator == "type":
+        yield Misfit(path, f"a secret is text, not {error.validator_value}", "let the action take it as text")
     if any(path[: len(place)] == place for place in unknown):
         return
     if error.validator not in _AROUND and any(place[: len(path)] == path for place in unknown):

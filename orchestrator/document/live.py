@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, NamedTuple
 from msgspec import Struct
 
 from orchestrator.core.definition import Definition, Path
-from orchestrator.core.lexing import split_template
+from orchestrator.core.lexing import secret_name, split_template
 from orchestrator.document.arguments import Misfit, misfits
 from orchestrator.document.diagnostics import Diagnostic
 from orchestrator.document.reading import locate
@@ -162,7 +162,7 @@ class _Check:
         if not reach.sure:
             return
         for schema, agents in _by_schema(offered, undo=undo):
-            for misfit in misfits(schema, args, _is_template):
+            for misfit in misfits(schema, args, _is_template, _is_secret):
                 self._misfit(misfit, action, agents, path)
 
     def _offered(self, action: str, offering: Sequence[KnownAgent], reach: _Reach, path: Path) -> None:
@@ -215,6 +215,12 @@ def _constant(template: str) -> str | None:
 
 def _is_template(text: str) -> bool:
     return _constant(text) is None
+
+
+def _is_secret(text: str) -> bool:
+    """Whether there is a secret in the text that a template gives."""
+    pieces = (piece for piece in split_template(text) if isinstance(piece, tuple))
+    return any(is_expression and secret_name(source) is not None for source, _, is_expression in pieces)
 
 
 def _names(agents: Sequence[KnownAgent]) -> str:

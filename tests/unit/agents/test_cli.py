@@ -12,8 +12,10 @@ from agents import cli
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No settings from outside, a directory of its own, and the log as the tests have it."""
-    for name in ("AMQP_URL", "AGENT_NAME", "STATE_DIR", "NAMESPACE", "AGENT_QUEUE_TYPE", "AGENT_CONCURRENCY"):
+    agent = ("AGENT_NAME", "AGENT_QUEUE_TYPE", "AGENT_CONCURRENCY", "AGENT_SECRETS")
+    for name in ("AMQP_URL", "STATE_DIR", "NAMESPACE", *agent):
         monkeypatch.delenv(f"BATON_{name}", raising=False)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "set_up_logging", lambda: None)
 
@@ -45,6 +47,7 @@ def run(*arguments: str) -> int:
         (["--namespace", "a b"], "namespace"),
         (["--agent-queue-type", "mirrored"], "mirrored"),
         (["--state-dir", "/dev/null/x"], "/dev/null/x"),
+        (["--secrets", "/no/such"], "--secrets /no/such"),
         (["--nonsense"], "--nonsense"),
     ],
 )
@@ -60,7 +63,12 @@ def test_a_bad_flag_is_said_clearly(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("BATON_AGENT_NAME", "no spaces"), ("BATON_AGENT_CONCURRENCY", "x"), ("BATON_NAMESPACE", "a b")],
+    [
+        ("BATON_AGENT_NAME", "no spaces"),
+        ("BATON_AGENT_CONCURRENCY", "x"),
+        ("BATON_NAMESPACE", "a b"),
+        ("CREDENTIALS_DIRECTORY", "/no/such"),
+    ],
 )
 def test_the_environment_is_checked_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -86,6 +94,22 @@ def test_flags_and_environment_make_settings(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_name_is_the_hosts_by_default() -> None:
     """So that one agent for each host needs no flag."""
     assert cli._parser({}).parse_args([]).name == socket.gethostname()
+
+
+def test_secrets_are_where_systemd_puts_credentials(tmp_path: Path) -> None:
+    """Unless the environment or a flag says otherwise; else there is no directory."""
+
+    def directory(environ: dict[str, str], *arguments: str) -> Path | None:
+        return cli._settings(cli._parser(environ).parse_args(arguments)).secrets._directory
+
+    for name in ("systemd", "own", "flag"):
+        (tmp_path / name).mkdir()
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path / "systemd")}
+    assert directory({}) is None
+    assert directory(environ) == tmp_path / "systemd"
+    environ["BATON_AGENT_SECRETS"] = str(tmp_path / "own")
+    assert directory(environ) == tmp_path / "own"
+    assert directory(environ, "--secrets", str(tmp_path / "flag")) == tmp_path / "flag"
 
 
 def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,6 +144,11 @@ def test_every_agent_that_may_be_chosen_needs_the_action() -> None:
             '{version: "${{ input.v }}", drian: "${{ input.d }}"}',
             {"6:46": "there is no argument 'drian' (hint: there are: version, drain)"},
         ),
+        ("{version: 'v${{ secret(\"v\") }}'}", {}),
+        (
+            "{version: '${{ secret(\"v\") }}', drain: '${{ secret(\"d\") }}'}",
+            {"6:50": "a secret is text, not boolean (hint: let the action take it as text)"},
+        ),
         ('{version: x, drain: "yes"}', {"6:31": "'yes' is not of type 'boolean'"}),
     ],
 )
