@@ -37,7 +37,7 @@ from schemas.times import Micros
 
 __all__ = ["Engine"]
 
-_MAX_HANDLED: Final = 200_000
+_MAX_HANDLED: Final = 50_000
 _PRESENCE_EVERY: Final[Micros] = 30_000_000
 
 

@@ -1,5 +1,6 @@
 """What runs and commands are called in a scenario."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -20,14 +21,14 @@ class RunNames:
         self._heads: dict[str, RunHead] = {}
         self._names: dict[str, str] = {}
         self._ids: dict[str, str] = {}
+        self._count: Counter[str] = Counter()
+        """How many runs would have the same name; `~` is in no other name."""
 
     def add(self, head: RunHead) -> None:
         """A run has started."""
-        base, count = self._base(head), 1
-        name = base
-        while name in self._ids:
-            count += 1
-            name = f"{base}~{count}"
+        base = self._base(head)
+        self._count[base] += 1
+        name = base if self._count[base] == 1 else f"{base}~{self._count[base]}"
         self._heads[head.id] = head
         self._names[head.id] = name
         self._ids[name] = head.id
