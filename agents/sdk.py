@@ -249,6 +249,15 @@ def _shape_of(function: Callable[..., Any]) -> type[msgspec.Struct] | None:
         ):  # a list, a dict: msgspec wants a factory, not the thing itself
             default = msgspec.field(default_factory=functools.partial(copy.copy, default))
         fields.append((parameter.name, hints.get(parameter.name, Any), default))
-    return msgspec.defstruct(
+    shape = msgspec.defstruct(
         re.sub(r"\W", "_", name), fields, kw_only=True, frozen=True, forbid_unknown_fields=True
     )
+    try:
+        msgspec.json.schema(shape)  # the agent announces it
+    except TypeError as error:
+        raise InvalidInput(
+            f"{name} takes an argument that JSON has no type for: {error}",
+            code="bad_action",
+            hint="use types such as str, int, list[str], dict[str, Any] or a msgspec.Struct",
+        ) from None
+    return shape

@@ -170,12 +170,15 @@ def test_what_is_no_action_is_refused_where_it_is_defined(agent: Agent) -> None:
 
     def positional(ctx: Context, *args: int) -> None: ...
 
+    def not_json(ctx: Context, thing: object) -> None: ...
+
     agent.action("good")(good)
     for define in (
         lambda: agent.action("no spaces"),
         lambda: agent.action("good")(good),
         lambda: agent.action("b")(no_context),
         lambda: agent.action("c")(positional),
+        lambda: agent.action("d")(not_json),
     ):
         with pytest.raises(InvalidInput):
             define()
