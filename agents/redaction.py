@@ -35,7 +35,7 @@ class Redactor:
     __slots__ = ("_forms",)
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        forms = {form for value in values for form in _forms(value) if len(form) >= MIN_CHARS}
+        forms = {form for value in values if len(value) >= MIN_CHARS for form in _forms(value)}
         self._forms = tuple(forms)
 
     def text(self, text: str) -> str:

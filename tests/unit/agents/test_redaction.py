@@ -58,7 +58,8 @@ def test_values_that_overlap_leave_nothing() -> None:
 
 def test_short_values_stay() -> None:
     """They would be found everywhere."""
-    assert Redactor(["abc"]).text("abcdef") == "abcdef"
+    text = 'abcdef YWJj "\\n" \n\r'
+    assert Redactor(["abc", "\n\r"]).text(text) == text
 
 
 @pytest.mark.parametrize("kept", range(4, 12))
