@@ -8,6 +8,7 @@ from typing import Final
 from cyclopts import App, CycloptsError
 
 from orchestrator.cli import graph, lists, processes, runs, scenarios, steer, workflows
+from orchestrator.cli.interrupts import interruptible
 from orchestrator.cli.output import say_error
 from orchestrator.cli.remote import UsageError
 from schemas.errors import BatonError, InternalError, Unreachable
@@ -25,8 +26,9 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; errors are told, never raised."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _app()(given, exit_on_error=False, result_action="return_value")
-        sys.stdout.flush()
+        with interruptible():
+            code = _app()(given, exit_on_error=False, result_action="return_value")
+            sys.stdout.flush()
     except CycloptsError:
         return USAGE  # it has said what is wrong
     except KeyboardInterrupt:

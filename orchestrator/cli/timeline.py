@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from orchestrator.cli.interrupts import check_interrupt
 from orchestrator.cli.output import columns, moment, printable, say
 from schemas.errors import Conflict, Unreachable
 
@@ -121,6 +122,7 @@ def follow(
     ends = None if limit is None else time.monotonic() + limit
     with show:
         while True:
+            check_interrupt()
             run = _patiently(fetch, show)
             show.update(run)
             if run["status"] in FINAL:
@@ -231,6 +233,7 @@ def _patiently(fetch: Callable[[], dict[str, Any]], show: _Nothing) -> dict[str,
     ends = time.monotonic() + PATIENCE_SECONDS
     told = False
     while True:
+        check_interrupt()
         try:
             return fetch()
         except Unreachable as error:
