@@ -74,12 +74,14 @@ def on_child(turn: Turn, given: ChildEnded) -> None:
     elif given.outcome == "done":
         succeed(turn, step, given.host_index, given.output)
     else:
+        # What a person gave up on is still there: it is not done once more on top of that, and the child is
+        # asked again when this run goes back.
         error = ErrorInfo(
             given.code or "child_failed",
             given.message[:2000],
+            retryable=given.outcome != "given_up",
             details={"run_id": given.run_id, "status": given.status},
         )
-        # What a person gave up on is still there: the child is asked again when this run goes back.
         status = "cancelled" if error.code == "child_cancelled" else "failed"
         fail(turn, step, given.host_index, error, status, effect=given.outcome == "given_up")
 

@@ -14,7 +14,7 @@ from orchestrator.core.inputs import CancelRun, ChildEnded, Move, ResolveTask, R
 from orchestrator.core.model import ParentRef, RunHead, RunStatus, TraceContext
 from schemas.messages import ResultStatus
 from schemas.workflow import Workflow
-from tests.support.book.accounts import Stand
+from tests.support.book.accounts import Entry, Stand
 from tests.support.one_run import START, OneRun, World
 from tests.support.random_sagas import families, inputs
 
@@ -169,7 +169,12 @@ class Family:
             else:
                 continue  # it waits for another one
             return
-        raise AssertionError("nobody can move the family on")
+        waiting = [
+            (one.run.head.id, step.id, index, entry, entry.child in self.runs)
+            for one in self.live()
+            for step, index, entry in one.book.each()
+        ]
+        raise AssertionError(f"nobody can move the family on: {waiting}")
 
     def live(self) -> list[OneRun]:
         """The runs that have not ended."""
@@ -186,10 +191,15 @@ class Family:
             left = [step.id for step, _, one_task in one.book.each() if one.book.wants_undo(step, one_task)]
             if entry.child != one.run.head.id:
                 assert not left or one.book.pivoted, "a child that failed was undone, or a person said so"
-            elif above.book.ended is RunStatus.SUCCEEDED and entry.stand is Stand.DONE and entry.effect:
+            elif above.book.ended is RunStatus.SUCCEEDED and counts_on(entry):
                 assert one.book.ended is RunStatus.SUCCEEDED, "rule 10: what the parent counts on is there"
             elif above.book.ended in (RunStatus.COMPENSATED, RunStatus.CANCELLED):
                 assert not left, f"rule 10: {one.run.head.id} still has an effect: {left}"
+
+
+def counts_on(entry: Entry) -> bool:
+    """Whether a task that has a child did what it is for; a failure that is put up with did not."""
+    return entry.stand is Stand.DONE and entry.effect and not entry.tolerated
 
 
 @settings(

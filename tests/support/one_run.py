@@ -76,7 +76,8 @@ class OneRun:
             raise
         book.given, book.env, book.verdict = given, env, verdict
         self._take(move)
-        if verdict is None and isinstance(given, _WORDS):
+        is_due = before.wake_at is not None and before.wake_at <= env.now  # then any input may bring it about
+        if verdict is None and isinstance(given, _WORDS) and not is_due:
             same = replace(self.run, seq=before.seq, ignored=before.ignored)
             assert same == before, "rule 8: a late, duplicate or foreign word changes nothing"
             follows = [*move.commands, *move.signals, *move.children]

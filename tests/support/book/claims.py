@@ -121,8 +121,9 @@ def _pivot_passed(book: Book, fact: f.PivotPassed) -> None:
     must(book.definition.steps[fact.step].pivot and not book.pivoted, "rule 6: that is no pivot", fact)
     must(book.pivot_succeeded(fact.step), "rule 6: the pivot has not succeeded")
     must(not any(entry.back for _, _, entry in book.each()), "rule 6: nothing was undone before either")
+    if book.going_back:
+        book.pauses.clear()  # what was given up and is taken up again pauses again
     book.pivoted, book.going_back, book.cancelled = True, False, False
-    book.pauses.clear()  # what was given up and is taken up again pauses again
     for _, _, entry in book.each():
         if entry.stand is Stand.CANCELLED:
             entry.stand = Stand.IDLE if entry.made == 0 else Stand.FAILED

@@ -35,7 +35,8 @@ def _of_child(book: Book, given: ChildEnded) -> Verdict | None:
         return None
     if not entry.back:
         done = given.outcome == "done"
-        return Verdict(entry, closes=True, done=done, effect=done or given.outcome == "given_up")
+        given_up = given.outcome == "given_up"
+        return Verdict(entry, closes=True, done=done, effect=done or given_up, retryable=not given_up)
     if given.outcome == "done":
         return Verdict(entry)  # it was done before it heard that it is to be undone
     undone = given.outcome in ("failed", "undone")

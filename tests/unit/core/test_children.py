@@ -184,6 +184,17 @@ def test_rule_10_another_attempt_is_another_child() -> None:
     assert parent.status == "succeeded"
 
 
+def test_rule_10_a_child_with_an_undo_given_up_is_not_tried_again() -> None:
+    """What it left is still there; going back, it is that very child that is asked."""
+    parent = Saga({**CALL, "retry": {"attempts": 2}})
+    child = parent.children[-1].run_id
+    parent.give(ChildEnded("call", 0, child, "given_up"))
+    assert len(parent.children) == 1
+    assert [signal.to for signal in parent.signals] == [child]
+    parent.give(ChildEnded("call", 0, child, "given_up"))
+    assert parent.status == "failed"
+
+
 def test_rule_10_children_are_nested_no_deeper_than_the_limit() -> None:
     """One deeper fails its step."""
     deep = ParentRef(run_id="r", step="s", host_index=0, attempt=1, depth=8)
