@@ -2,6 +2,9 @@
 
 Every move of every run is judged by the book, as in `test_machine.py`. In the end all have ended, and a child
 still has its effects only where no run above it went back, or a person let them be.
+
+Planted and noticed: a child's undo not awaited, any child's word taken, an end not told or not passed on to
+grandchildren, a child that is done not undone, `done` told as failed.
 """
 
 from typing import Any, Final
