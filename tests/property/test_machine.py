@@ -4,12 +4,12 @@ What is right is judged by `tests/support/book`, which keeps accounts of its own
 what was sent; it never looks at the machine's state.
 
 Bugs that were planted in the machine, and noticed, most in one run of this test, the rarest in a few: undo
-before quiescing, in any order, first batch first, of what a person gave up on, while paused; one item or one
-attempt too many; batches without order or pause; a paused run that goes forward; the pivot, a timer or the run's
-time limit forgotten; late and foreign results that count; an effect forgotten (killed, `after_failure`, reset);
-a retry without proof or without its pause; a pool's member, or an agent made anew, taken at its word; nothing
-cancelled; children not released, the parent not told; an event taken twice; anybody's approval; a wrong end; any
-move to another version; command ids used twice.
+before quiescing, in any order, first batch first, of what a person gave up on, while paused; one item or
+one attempt too many; batches without order or pause; a paused run that goes forward; the pivot, a timer or
+the run's time limit forgotten; late and foreign results that count; an effect forgotten (killed,
+`after_failure`, reset); a retry without proof or without its pause; a pool's member, or an agent made anew,
+taken at its word; nothing cancelled; children not released, the parent not told; an event taken twice;
+anybody's approval; a wrong end; any move to another version; command ids used twice.
 """
 
 from collections.abc import Callable, Sequence
