@@ -12,6 +12,7 @@ from orchestrator.core.facts import (
     PivotPassed,
     ResultIgnored,
     RunEnded,
+    StepExpanded,
     StepsReset,
     TaskResolved,
     TaskWaiting,
@@ -75,8 +76,8 @@ def every_transition_of_a_task_is_legal(sim: "Simulation", before: Run, fact: Fa
         return None if fact.who else f"nobody wanted {fact.steps} of {before.head.id} again"
     for name, tasks in after.steps.items():
         known = before.steps.get(name, ())
-        if known is tasks or len(known) != len(tasks):
-            continue
+        if known is tasks or len(known) != len(tasks) or isinstance(fact, StepExpanded):
+            continue  # what fans out gets its tasks, which are other ones
         for index, (was, now) in enumerate(zip(known, tasks, strict=True)):
             moves = (
                 PIVOT_MOVES if isinstance(fact, PivotPassed) else UNDO_MOVES if was.undoing else FORWARD_MOVES

@@ -1,12 +1,14 @@
 """Invariants of the whole, when everything has come to rest."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from orchestrator.core.evolution import fold
 from orchestrator.core.facts import (
     AttemptFailed,
+    AttemptSent,
     AttemptSucceeded,
     EventEmitted,
+    Fact,
     ResultIgnored,
     TaskInDoubt,
     TaskResolved,
@@ -113,6 +115,10 @@ def the_world_is_as_the_runs_say(sim: "Simulation") -> str | None:
     return None
 
 
+def _is_undo(fact: Fact, step: str, index: int) -> TypeGuard[AttemptSent]:
+    return isinstance(fact, AttemptSent) and fact.undo and (fact.step, fact.host_index) == (step, index)
+
+
 def _disagrees(sim: "Simulation", run: Run, step: str, index: int, task: Task) -> str | None:
     """What is wrong between a task and the hosts; nothing where a person had to guess."""
     key = (run.head.id, step, index)
@@ -128,8 +134,12 @@ def _disagrees(sim: "Simulation", run: Run, step: str, index: int, task: Task) -
     )
     if task.status is S.SUCCEEDED and not there and not resolved:
         return "its effect is not there"
-    if task.status is S.COMPENSATED and task.effect_agent in there and not resolved:
-        return f"its effect is still on {task.effect_agent}"
+    asked = {fact.target for fact in sim.observer.facts[run.head.id] if _is_undo(fact, step, index)}
+    holder = (
+        task.effect_agent if f"agent.{task.effect_agent}" in asked else ""
+    )  # the document may name another
+    if task.status is S.COMPENSATED and holder in there and not resolved:
+        return f"its effect is still on {holder}"
     if there and not task.effect and not resolved:
         return f"there is an effect on {', '.join(there)} that the run does not know"
     return None
