@@ -1,6 +1,6 @@
 """What the shape of a scenario cannot say: which words there are, and what goes together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Final, NamedTuple
 
@@ -24,7 +24,7 @@ from schemas.scenario import (
     Scenario,
 )
 
-__all__ = ["problems"]
+__all__ = ["problems", "strays"]
 
 
 class Problem(NamedTuple):
@@ -51,6 +51,27 @@ def problems(scenario: Scenario) -> Iterator[Problem]:
     for place, happening in enumerate(scenario.happens):
         yield from _happening(("happens", place), happening)
     yield from _expected(("expect",), scenario.expect)
+
+
+def strays(scenario: Scenario, steps: Collection[str]) -> Iterator[Problem]:
+    """Names of steps that no workflow has, where nothing else would ever say so."""
+    for name in scenario.outcomes:
+        yield from (problem._replace(of_key=True) for problem in _stray(("outcomes", name), name, steps))
+    expected: list[tuple[Path, Expected]] = [(("expect",), scenario.expect)]
+    for place, happening in enumerate(scenario.happens):
+        if happening.expect is not None:
+            expected.append((("happens", place, "expect"), happening.expect))
+    for path, one in expected:
+        for place, name in enumerate(one.never):
+            yield from _stray((*path, "never", place), name, steps)
+
+
+def _stray(path: Path, text: str, steps: Collection[str]) -> Iterator[Problem]:
+    try:
+        step = parse_command(text).step
+    except InvalidInput:
+        return  # `problems` says what is wrong with it
+    yield from _word(path, step, sorted(steps), "a step of these workflows")
 
 
 def _word(path: Path, word: str | None, known: Sequence[str], what: str) -> Iterator[Problem]:

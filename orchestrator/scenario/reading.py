@@ -11,7 +11,7 @@ from orchestrator.document.diagnostics import Diagnostic, InvalidDocument
 from orchestrator.document.nodes import Node, parse
 from orchestrator.document.reading import decode_text, read_node, read_workflow
 from orchestrator.document.shape import fit
-from orchestrator.scenario.checking import problems
+from orchestrator.scenario.checking import problems, strays
 from orchestrator.scenario.clock import BEGINNING
 from orchestrator.settings import Settings
 from schemas.errors import InvalidInput
@@ -97,6 +97,10 @@ class _Reader:
             if happening.apply is not None
             and (definition := self._applied((*path, "happens", place, "apply"), happening.apply)) is not None
         }
+        if documents and not refused:
+            steps = {step for one in (*documents, *applied.values()) for step in one.steps}
+            for problem in strays(scenario, steps):
+                self._problem((*path, *problem.path), problem.message, problem.hint, of_key=problem.of_key)
         return Case(
             file=str(self.path),
             line=self._node((*path, "name")).line,

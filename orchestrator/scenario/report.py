@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from orchestrator.scenario.clock import moment_text
 from orchestrator.scenario.judging import Mismatch
+from orchestrator.scenario.matching import Row
 from orchestrator.scenario.playing import Played
 
 __all__ = ["Paint", "as_json", "failure_text", "plain", "terminal", "timeline_text"]
@@ -15,7 +16,7 @@ Paint = Callable[[str, str], str]
 """Text in a colour: `good`, `bad` or `faint`."""
 
 _COLOURS: Final = {"good": "32", "bad": "31", "faint": "2"}
-_MAX_TIMELINE: Final = 200
+_MAX_LINES: Final = 200
 _INDENT: Final = "    "
 
 
@@ -55,12 +56,23 @@ def _table(title: str, mismatch: Mismatch, paint: Paint) -> Iterator[str]:
     rows = [(row.expected or "", row.actual or "", row) for row in mismatch.rows]
     width = min(max(len(left) for left, _, _ in [*rows, ("expected", "", rows[0][2])]), _width() // 2 - 12)
     yield f"{_INDENT}{title:<10}    {'expected':<{width}}    actual"
-    for left, right, row in rows:
-        at = "" if row.at is None else moment_text(row.at)
-        mark = " " if row.good else "-" if row.actual is None else "+" if row.expected is None else "!"
-        line = f"{_INDENT}{at:>10}  {mark} {left:<{width}}    {right}"
-        note = f"   {row.note}" if row.note else ""
-        yield line.rstrip() if row.good else paint((line + note).rstrip(), "good" if mark == "-" else "bad")
+    yield from _cut([_row(left, right, row, width, paint) for left, right, row in rows])
+
+
+def _row(left: str, right: str, row: Row, width: int, paint: Paint) -> str:
+    at = "" if row.at is None else moment_text(row.at)
+    mark = " " if row.good else "-" if row.actual is None else "+" if row.expected is None else "!"
+    line = f"{_INDENT}{at:>10}  {mark} {left:<{width}}    {right}"
+    note = f"   {row.note}" if row.note else ""
+    return line.rstrip() if row.good else paint((line + note).rstrip(), "good" if mark == "-" else "bad")
+
+
+def _cut(lines: list[str]) -> list[str]:
+    """Of very many lines only the beginning and the end."""
+    if len(lines) <= _MAX_LINES:
+        return lines
+    half = _MAX_LINES // 2
+    return [*lines[:half], f"{_INDENT}… {len(lines) - 2 * half} lines more …", *lines[-half:]]
 
 
 def timeline_text(played: Played, paint: Paint) -> list[str]:
@@ -72,10 +84,7 @@ def timeline_text(played: Played, paint: Paint) -> list[str]:
         run = f"{entry.run:<12} " if several else ""
         line = f"{_INDENT}{moment_text(entry.at):>10}  {run}{entry.kind:<8} {entry.text}"
         lines.append(paint(line, "faint") if entry.kind in ("step", "note") else line)
-    if len(lines) > _MAX_TIMELINE:
-        half = _MAX_TIMELINE // 2
-        lines[half:-half] = [f"{_INDENT}… {len(lines) - 2 * half} lines more …"]
-    return lines
+    return _cut(lines)
 
 
 def as_json(played: Played) -> dict[str, Any]:

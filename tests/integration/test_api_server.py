@@ -18,7 +18,7 @@ from orchestrator.api.guard import MAX_BODY_BYTES
 from orchestrator.api.server import ApiServer, bind
 from schemas.errors import Conflict, Unreachable
 from tests.support.processes import CoordinatorProcess, Stage
-from tests.support.waiting import until
+from tests.support.waiting import eventually
 
 HELLO = """\
 workflow: hello
@@ -242,14 +242,11 @@ def test_a_port_in_use_is_said() -> None:
 
 
 async def _until_live(client: httpx.AsyncClient, coordinator: CoordinatorProcess) -> None:
-    async def live() -> bool:
+    async def live() -> bool | None:
+        assert coordinator.running, coordinator.text()
         try:
-            return (await client.get("/health/live")).is_success
+            return (await client.get("/health/live")).is_success or None
         except httpx.TransportError:
-            return False
+            return None
 
-    async with asyncio.timeout(30):
-        while not await live():
-            assert coordinator.running, coordinator.text()
-            await until(lambda: True)
-            await asyncio.sleep(0.05)
+    await eventually(live, within=30, what="the API")

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import aio_pika
@@ -14,6 +13,7 @@ import pytest
 from orchestrator.local.broker import PrivateBroker, _sweep
 from orchestrator.local.launch import find_server
 from schemas.errors import Conflict, Unreachable
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,14 +52,6 @@ def listening(pids: list[int]) -> set[str]:
     return {row[1].split(":")[0] for row in rows if row[3] == "0A" and row[9] in inodes}
 
 
-async def until(holds: Callable[[], bool], seconds: float = 30) -> None:
-    """Return as soon as the condition holds; fail when it does not within the time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "the condition did not come to hold"
-        await asyncio.sleep(0.05)
-
-
 @needs_package
 @needs_proc
 async def test_listens_on_loopback_only(broker: PrivateBroker) -> None:
@@ -88,7 +80,7 @@ async def test_two_at_once_and_nothing_left(tmp_path: Path) -> None:
         with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):
             await (await connection.channel()).get_queue("only-here")
     await asyncio.gather(first.stop(), second.stop())
-    await until(lambda: not processes_of(tmp_path))
+    await until(lambda: not processes_of(tmp_path), 30, what="the end of all processes")
     assert not list(tmp_path.iterdir())
 
 
@@ -149,7 +141,7 @@ async def test_ends_with_its_owner(tmp_path: Path) -> None:
     assert homes[0].exists(), "what is in use is not swept away"
     owner.kill()
     await owner.wait()
-    await until(lambda: not processes_of(homes[0]))
+    await until(lambda: not processes_of(homes[0]), 30, what="the end of all processes")
     os.utime(homes[0], (hour_ago, hour_ago))
     _sweep(tmp_path)
     assert not homes[0].exists()

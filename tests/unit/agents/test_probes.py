@@ -139,7 +139,7 @@ async def _hangs(ctx: Context, **args: Any) -> Probed:
 async def _never_stops(ctx: Context, **args: Any) -> Probed:
     while True:
         try:
-            await asyncio.sleep(0.3)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             if ctx.cancelled and ctx.attempt > 1:
                 raise

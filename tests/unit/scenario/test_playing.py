@@ -77,6 +77,14 @@ def test_a_failure_is_told_side_by_side_and_then_in_full(tmp_path: Path) -> None
     assert any(line.startswith("1m 30s  result") and "no_luck" in line for line in lines)
 
 
+def test_of_very_much_only_beginning_and_end_are_shown(tmp_path: Path) -> None:
+    """A host that is asked for thirty days does not bury what was expected."""
+    failed = played(tmp_path, "outcomes: {a: lost}", "expect: {commands: [[a, b]], status: succeeded}")
+    lines = failure_text(failed, plain).splitlines()
+    assert len(lines) < 500
+    assert sum("lines more …" in line for line in lines) == 2
+
+
 def test_colour_is_for_terminals_only(tmp_path: Path) -> None:
     """Both say the same."""
     failed = played(tmp_path, "expect: {status: failed}")

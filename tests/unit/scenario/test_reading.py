@@ -50,6 +50,8 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
         ("outcomes: {a: {do: fial}}", "8:24: 'fial' is not an outcome (hint: did you mean 'fail'?)"),
         ("outcomes: {a: {on_query: maybe}}", "8:30: 'maybe' is not an answer to a query"),
         ("outcomes: {a b c: fail}", "8:16: 'a b c' names no command"),
+        ("outcomes: {undo b: fail}", "8:16: 'b' is not a step of these workflows (hint: use a)"),
+        ("happens: [{at: 1s, expect: {never: [b]}}]", "8:41: 'b' is not a step of these workflows"),
         ("happens: [{at: 1s}]", "8:15: expected exactly one thing to happen, got 0"),
         ("happens: [{at: 1s, do: cancel, start: {}}]", "8:15: expected exactly one thing to happen, got 2"),
         ("happens: [{do: cancel}]", "8:15: it must say when"),
