@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.loop.intake import ApplyDefinition
@@ -13,6 +14,7 @@ from schemas.events import new_event, write_event
 from tests.simulation import faults
 from tests.simulation.clockwork import Life
 from tests.simulation.documents import EVENT, SIGNAL, VALUES
+from tests.simulation.garbage import malformed, stranger
 from tests.simulation.network import SimBus
 from tests.simulation.nodes import TOPOLOGY, Node
 from tests.simulation.worlds import EPOCH
@@ -48,7 +50,7 @@ class Course:
         await self._apply_documents()
         self._plan_faults()
         acts = [asyncio.create_task(self._events()), asyncio.create_task(self._meddling())]
-        acts.append(asyncio.create_task(self._signals()))
+        acts += [asyncio.create_task(self._signals()), asyncio.create_task(self._garbage())]
         while self._sim.loop.time() < CHAOS:
             await asyncio.sleep(2.0)
             await self._sim.person.look()
@@ -88,8 +90,19 @@ class Course:
             kind = f"{EVENT}.{self._sim.rng.choice(names)}"
             await self._business_event(f"e{number}", kind, data)
             await asyncio.sleep(self._sim.rng.uniform(0, 6))
-        for _ in range(self._sim.rng.choice((0, 0, 0, 1))):
-            await self._publish(Message(TOPOLOGY.events, EVENT, b"{", content_type=CLOUDEVENT))
+
+    async def _garbage(self) -> None:
+        """Strangers send what nobody can read, and results of what nobody asked for."""
+        sim, rng = self._sim, Random(f"{self._sim.seed}/garbage")
+        for number in range(rng.choice((0, 0, 1, 2, 4))):
+            await asyncio.sleep(rng.uniform(0, 10))
+            if rng.random() < 0.2:
+                run = rng.choice(["run-nowhere", *sim.observer.runs])
+                await self._publish(stranger(number, rng.choice(sim.cast.agents), run))
+                continue
+            message = malformed(rng, number, sim.cast.agents, sim.cast.pools)
+            sim.garbage.add(message.body)
+            await self._publish(message)
 
     def _emit(self, message: Message) -> None:
         self._sim.happened["duplicate_event"] += 1
@@ -100,7 +113,7 @@ class Course:
         """Publish until it is confirmed."""
         while True:
             await self._outlet.wait_connected()
-            if (await self._outlet.publish([message]))[0] is PublishOutcome.CONFIRMED:
+            if (await self._outlet.publish([message]))[0] is not PublishOutcome.UNCONFIRMED:
                 return
             await asyncio.sleep(0.2)
 

@@ -29,7 +29,7 @@ from tests.simulation.network import Network, SimBus
 from tests.simulation.templates import empty_database, empty_journal
 from tests.simulation.worlds import AgentWorld, Clock, CoordinatorWorld
 
-__all__ = ["CANARY", "TOPOLOGY", "AgentNode", "CoordinatorNode", "Node"]
+__all__ = ["CANARY", "SETTINGS", "TOPOLOGY", "AgentNode", "CoordinatorNode", "Node"]
 
 TOPOLOGY = Topology()
 CANARY = "canary-password-7e1b"
@@ -81,7 +81,7 @@ class Node:
         """Start the process, unless one is there."""
         if self.alive or not self.wanted:
             return
-        self.life = life = Life(self.name, next(self._lives))
+        self.life = life = Life(self.name, next(self._lives), self.loop.time())
         self.on_life(life)
         task = self.loop.start(life, self.live(life))
         outside(task.add_done_callback, lambda task: self._ended(life, task))
@@ -191,6 +191,11 @@ class AgentNode(Node):
         journal = self._journal = Journal(state / "journal.db", world, self.disk.worker(life))
         runtime = AgentRuntime(settings, self._actions(life), bus, journal, NoTelemetry(), world)
         await runtime.run(stop)
+
+    @property
+    def journal_path(self) -> Path:
+        """Where its journal is."""
+        return self.directory / "state" / "journal.db"
 
     @property
     def instance_id(self) -> str:

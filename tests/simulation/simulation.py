@@ -37,6 +37,7 @@ from tests.simulation.network import Network
 from tests.simulation.nodes import AgentNode, CoordinatorNode, Node
 from tests.simulation.observer import Observer
 from tests.simulation.person import Person
+from tests.simulation.wire import Copy, Wire
 
 __all__ = ["Outcome", "Simulation", "simulate"]
 
@@ -111,7 +112,10 @@ class Simulation:
         self.loop.on_crash = self._crash_point
         self.loop.set_exception_handler(self._loop_exception)
         self.network = Network(self.loop, Random(self.rng.random()))
-        self.network.published = self._published
+        self.wire = Wire(self.loop.time, self._published, self._routed, self._acknowledges)
+        self.network.watcher = self.wire
+        self.garbage: set[bytes] = set()
+        """Bodies of messages that nobody can read."""
         self.ledger = Ledger(seed, self.loop.time, trouble=self.rng.choice((0.05, 0.3, 0.5)))
         self.ledger.on_start = self._action_started
         self.ledger.on_effect = lambda one: self.note(str(one.life), f"{one.command_id} took effect")
@@ -119,7 +123,7 @@ class Simulation:
         self.cast = _cast(self.rng)
         documents = random_workflows(self.rng, self.cast)
         self.definitions = {one.version: one for one in map(compile_definition, documents)}
-        self.observer = Observer(self.definitions, self._check_batch, self._check_fact)
+        self.observer = Observer(self.definitions, self._check_batch, self._check_fact, self.loop.time)
         self.coordinator = CoordinatorNode(*self._place("coordinator"), committed=self._committed)
         self.agents = [self._agent(name) for name in self.cast.agents]
         self.nodes: list[Node] = [self.coordinator, *self.agents]
@@ -233,6 +237,14 @@ class Simulation:
         if who.startswith("coordinator"):
             for check in invariants.AT_PUBLISH:
                 self._judge(check, self, message)
+
+    def _routed(self, message: Message) -> None:
+        for check in invariants.AT_ROUTE:
+            self._judge(check, self, message)
+
+    def _acknowledges(self, who: str, copy: Copy) -> None:
+        for check in invariants.AT_ACKNOWLEDGE:
+            self._judge(check, self, who, copy)
 
     def _action_started(self, one: Performance) -> None:
         self.note(str(one.life), f"{one.command_id} starts: {one.script}")
