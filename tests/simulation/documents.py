@@ -106,9 +106,12 @@ def _action(author: _Author) -> Fields:
     return {
         "action": "do.it",
         "target": _target(author),
-        "with": {"go": "${{ input.go }}"},
+        "with": {"go": "${{ input.go }}"} | ({} if len(author.steps) % 3 == 0 else _SECRET),
         "timeout": author.pick("1s", "3s", "8s"),
     }
+
+
+_SECRET = {"token": 'Bearer ${{ secret("token") }}'}
 
 
 def _target(author: _Author) -> Any:

@@ -5,10 +5,13 @@ invariants trust this ledger, not the coordinator.
 """
 
 import asyncio
+import json
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 from agents import ActionError, Agent, Context
 from agents.sdk import Action
@@ -16,6 +19,8 @@ from schemas.messages import CommandKind
 from tests.simulation.clockwork import Life
 
 __all__ = ["Effect", "Ledger", "Performance", "Script"]
+
+log = logging.getLogger("agents.actions")
 
 TaskKey = tuple[str, str, int]
 """Run id, step, host index."""
@@ -26,7 +31,7 @@ class Script:
     """How one attempt goes. Times in seconds.
 
     `effect`: whether it leaves one; `stubborn`: it goes on for so long after it was told to stop; `finish`:
-    it does its work although it was told to stop.
+    it does its work although it was told to stop; `tells`: where it lets out a secret that it was given.
     """
 
     before: float
@@ -36,6 +41,7 @@ class Script:
     retryable: bool = True
     stubborn: float = 0.0
     finish: bool = False
+    tells: str = ""
 
 
 @dataclass(eq=False)
@@ -95,7 +101,12 @@ class Ledger:
         life.at_death.append(lambda: self._crashed(life))
 
         async def act(ctx: Context, **args: Any) -> Any:
-            return await self._perform(life, instance_of(), ctx, after_failure=undoes_failures(ctx))
+            script = self.script(ctx, after_failure=undoes_failures(ctx))
+            _let_out(script.tells, ctx, args.get("token", ""))
+            try:
+                return await self._perform(life, instance_of(), ctx, script) | _said(script, args)
+            except ActionError as error:
+                raise _with_secret(error, script, args) from error
 
         for name in ("do.it", "undo.it"):
             agent.action(name)(act)
@@ -111,6 +122,10 @@ class Ledger:
 
     def script(self, ctx: Context, *, after_failure: bool) -> Script:
         """How this attempt is to go: a function of the seed and the command's id."""
+        tells = Random(f"{self.seed}/{ctx.command_id}/tells").choice(("", "", *_TELLS))
+        return replace(self._script(ctx, after_failure=after_failure), tells=tells)
+
+    def _script(self, ctx: Context, *, after_failure: bool) -> Script:
         rng = Random(f"{self.seed}/{ctx.command_id}")
         before, after = rng.uniform(0, 0.02), rng.uniform(0, 0.02)
         if rng.random() < 0.3:  # slow enough to be announced
@@ -128,9 +143,8 @@ class Ledger:
                 return Script(before, 1e5, rng.random() < 0.5, stubborn=rng.uniform(0, 5))
         return Script(before, 1e5, effect=True, stubborn=0.1, finish=True)
 
-    async def _perform(self, life: Life, instance_id: str, ctx: Context, *, after_failure: bool) -> Any:
-        performance = self._begin(life, instance_id, ctx, self.script(ctx, after_failure=after_failure))
-        script = performance.script
+    async def _perform(self, life: Life, instance_id: str, ctx: Context, script: Script) -> dict[str, Any]:
+        performance = self._begin(life, instance_id, ctx, script)
         try:
             await asyncio.sleep(script.before)
             if script.effect:
@@ -193,3 +207,33 @@ class Ledger:
         for performance in self.performances:
             if performance.life is life and performance.active:
                 self._end(performance, "crashed")
+
+
+# How actions let out what they were given; the agent must hide all of it.
+
+_TELLS = ("log", "progress", "own log", "output", "error")
+
+
+def _let_out(where: str, ctx: Context, token: str) -> None:
+    if token and where == "log":
+        ctx.log(f"uses {token}, {quote(token)}, {token!r}")
+    elif token and where == "progress":
+        ctx.progress({"with": [token]})
+    elif token and where == "own log":
+        log.info("uses %s", token)
+
+
+def _said(script: Script, args: dict[str, Any]) -> dict[str, Any]:
+    """What goes into the output of an action that tells it there."""
+    token = args.get("token", "") if script.tells == "output" else ""
+    return {"with": {token: [token, json.dumps(token)]}} if token else {}
+
+
+def _with_secret(error: ActionError, script: Script, args: dict[str, Any]) -> Exception:
+    """The error of an action that tells it there: one of its own, or a crash with a stack that shows it."""
+    token = args.get("token", "") if script.tells == "error" else ""
+    if not token:
+        return error
+    if script.retryable:
+        return RuntimeError(f"{error.message} with {token}")
+    return ActionError(token, f"{error.message} with {token}", retryable=False, details={"with": token})

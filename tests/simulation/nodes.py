@@ -1,7 +1,6 @@
 """The machines of a simulation: one with the real coordinator, others with the real agent."""
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -16,30 +15,29 @@ from agents.sdk import Action
 from agents.settings import Settings as AgentSettings
 from agents.settings import declarations
 from orchestrator.loop.coordinator import Coordinator
-from orchestrator.loop.intake import Content
+from orchestrator.loop.intake import Content, TelemetryDone
 from orchestrator.metrics import Metrics
 from orchestrator.settings import Settings
 from orchestrator.store.port import Batch
 from orchestrator.topology import coordinator_declarations
 from schemas.errors import Unreachable
 from schemas.names import Topology
+from tests.simulation.canary import PASSWORD, agent_secrets
 from tests.simulation.clockwork import Life, SimLoop, outside
 from tests.simulation.disk import Disk, SimStore
 from tests.simulation.network import Network, SimBus
 from tests.simulation.templates import empty_database, empty_journal
+from tests.simulation.tracing import Backend, agent_spans, exporting
 from tests.simulation.worlds import AgentWorld, Clock, CoordinatorWorld
 
-__all__ = ["CANARY", "SETTINGS", "TOPOLOGY", "AgentNode", "CoordinatorNode", "Node"]
+__all__ = ["SETTINGS", "TOPOLOGY", "AgentNode", "CoordinatorNode", "Node"]
 
 TOPOLOGY = Topology()
-CANARY = "canary-password-7e1b"
-"""Stands for every secret that a process is given; nothing may ever show it."""
-
 MIGRATED = 0.9
 """How many databases are there from the start; the others are made by the process itself."""
 
 SETTINGS = Settings(
-    amqp_url=f"amqp://baton:{CANARY}@broker/",
+    amqp_url=f"amqp://baton:{PASSWORD}@broker/",
     start_within=10.0,
     grace=5.0,
     query_every=5.0,
@@ -113,14 +111,19 @@ class Node:
 class CoordinatorNode(Node):
     """The coordinator's machine. `committed` sees each batch as it becomes durable."""
 
-    def __init__(self, *args: Any, committed: Callable[[int, Batch | None], None]) -> None:
+    def __init__(
+        self, *args: Any, committed: Callable[[int, Batch | None], None], backend: Backend | None
+    ) -> None:
         super().__init__(*args)
+        self.metrics: list[Metrics] = []
+        """Of each life."""
         self.path = self.directory / "baton.db"
         if self.rng.random() < MIGRATED:
             self.path.write_bytes(empty_database())
         self.coordinator: Coordinator | None = None
         self.store: SimStore | None = None
         self._committed = committed
+        self._backend = backend
         self._ids = count(1)
 
     async def live(self, life: Life) -> None:
@@ -130,12 +133,22 @@ class CoordinatorNode(Node):
         await store.open()
         bus = SimBus(self.network, coordinator_declarations(TOPOLOGY, SETTINGS.shard), life)
         world = CoordinatorWorld(self.clock, self.rng, self._ids)
-        coordinator = Coordinator(SETTINGS, TOPOLOGY, store, bus, world, Metrics())
+        self.metrics.append(Metrics())
+        coordinator = Coordinator(SETTINGS, TOPOLOGY, store, bus, world, self.metrics[-1])
         connecting = asyncio.create_task(bus.start())
         await coordinator.start()
         if self.life is life:  # one that was frozen meanwhile has been replaced
             self.coordinator = coordinator
-        await coordinator.run()
+        spans = exporting(
+            self._backend,
+            store,
+            self.path,
+            lambda cursor: coordinator.submit(TelemetryDone(cursor)),
+            world.now,
+            life,
+        )
+        async with spans:
+            await coordinator.run()
         await connecting
         await bus.stop()
         await store.close()
@@ -163,6 +176,7 @@ class AgentNode(Node):
     def __init__(
         self,
         *args: Any,
+        backend: Backend | None,
         pools: tuple[str, ...],
         labels: dict[str, str],
         actions: Callable[[Life], dict[str, Action]],
@@ -170,9 +184,13 @@ class AgentNode(Node):
         super().__init__(*args)
         self.pools = pools
         self.labels = labels
+        self.secrets = agent_secrets()
+        """Of the present life."""
+        self._backend = backend
         self._journal: Journal | None = None
         self._actions = actions
         self._instances = count(1)
+        self._rebuilt = count(1)
         self._stop: asyncio.Event | None = None
 
     async def live(self, life: Life) -> None:
@@ -183,13 +201,21 @@ class AgentNode(Node):
             if self.rng.random() < MIGRATED:
                 (state / "journal.db").write_bytes(empty_journal())
         self._stop = stop = asyncio.Event()
+        self.secrets = agent_secrets()
         settings = AgentSettings(
-            self.name, state, pools=self.pools, labels=self.labels, concurrency=4, limits=LIMITS
+            self.name,
+            state,
+            pools=self.pools,
+            labels=self.labels,
+            concurrency=4,
+            limits=LIMITS,
+            secrets=self.secrets,
         )
+        spans = NoTelemetry() if self._backend is None else agent_spans(self._backend, settings)
         bus = SimBus(self.network, declarations(settings), life)
         world = AgentWorld(self.name, self.clock, self._instances)
         journal = self._journal = Journal(state / "journal.db", world, self.disk.worker(life))
-        runtime = AgentRuntime(settings, self._actions(life), bus, journal, NoTelemetry(), world)
+        runtime = AgentRuntime(settings, self._actions(life), bus, journal, spans, world)
         await runtime.run(stop)
 
     @property
@@ -203,8 +229,10 @@ class AgentNode(Node):
         return self._journal.instance_id if self._journal is not None else ""
 
     def rebuild(self) -> None:
-        """The machine is made anew: its state is gone. The process must be dead."""
-        shutil.rmtree(self.directory / "state", ignore_errors=True)
+        """The machine, which is dead, is made anew: its state is put where only the invariants look."""
+        state = self.directory / "state"
+        if state.exists():
+            state.rename(self.directory / f"state-{next(self._rebuilt)}")
 
     def stop(self) -> None:
         """Let the agent end in order."""

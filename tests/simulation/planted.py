@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from agents.intake import Intake
 from agents.journal import Journal
+from agents.redaction import Redactor
 from agents.runtime import AgentRuntime
 from orchestrator.core import answers, children, machine, sending
 from orchestrator.loop.coordinator import Coordinator
@@ -300,4 +301,14 @@ def run_what_has_expired() -> Iterator[None]:
         return made(self, replace(command, expires_at=command.expires_at + timedelta(days=1)), *args)
 
     with patch.object(Intake, "_made", patient):
+        yield
+
+
+@_bug
+def let_secrets_out() -> Iterator[None]:
+    """An agent tells what an action gives as it is."""
+    with (
+        patch.object(Redactor, "text", lambda self, text: text),
+        patch.object(Redactor, "value", lambda self, value: value),
+    ):
         yield

@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -29,20 +29,25 @@ from runtime.bus.port import Message
 from runtime.sqlite import StorageFailure
 from schemas.errors import Conflict
 from tests.simulation import invariants, templates
-from tests.simulation.clockwork import Life, NothingLeft, SimLoop, outside
+from tests.simulation.clockwork import LIFE, Life, NothingLeft, SimLoop, outside
 from tests.simulation.course import Course
 from tests.simulation.documents import Cast, random_workflows
 from tests.simulation.ledger import Ledger, Performance
+from tests.simulation.logs import listening
 from tests.simulation.network import Network
 from tests.simulation.nodes import AgentNode, CoordinatorNode, Node
 from tests.simulation.observer import Observer
 from tests.simulation.person import Person
+from tests.simulation.tracing import Backend
 from tests.simulation.wire import Copy, Wire
 
 __all__ = ["Outcome", "Simulation", "simulate"]
 
 BOUND = 3600.0
 """Seconds after the faults in which every run must have come to an end."""
+
+TRACED = 0.3
+"""How many simulations export spans."""
 
 _SHM = Path("/dev/shm")
 
@@ -124,7 +129,10 @@ class Simulation:
         documents = random_workflows(self.rng, self.cast)
         self.definitions = {one.version: one for one in map(compile_definition, documents)}
         self.observer = Observer(self.definitions, self._check_batch, self._check_fact, self.loop.time)
-        self.coordinator = CoordinatorNode(*self._place("coordinator"), committed=self._committed)
+        self.backend = Backend(seed) if Random(f"{seed}/traced").random() < TRACED else None
+        self.coordinator = CoordinatorNode(
+            *self._place("coordinator"), committed=self._committed, backend=self.backend
+        )
         self.agents = [self._agent(name) for name in self.cast.agents]
         self.nodes: list[Node] = [self.coordinator, *self.agents]
         for node in self.nodes:
@@ -140,6 +148,7 @@ class Simulation:
         pools = self.cast.pools if self.rng.random() < 0.8 else ()
         node: AgentNode = AgentNode(
             *self._place(name),
+            backend=self.backend,
             pools=pools,
             labels={"zone": self.rng.choice(("north", "north", "south"))},
             actions=lambda life: self.ledger.actions(life, lambda: node.instance_id, self._undoes_failures),
@@ -153,7 +162,7 @@ class Simulation:
 
     def run(self) -> None:
         """From the first start to the last check."""
-        with self._listening_to_logs():
+        with listening(self._logged):
             try:
                 self.loop.run_until_complete(self.loop.create_task(Course(self).run()))
             except NothingLeft:
@@ -287,22 +296,15 @@ class Simulation:
     def _loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self.fail("nothing fails unseen", f"{context.get('message')} {context.get('exception')!r}")
 
-    @contextlib.contextmanager
-    def _listening_to_logs(self) -> Iterator[None]:
-        handler = _LogHandler(self)
-        loggers = [logging.getLogger(name) for name in ("orchestrator", "agents", "runtime", "asyncio")]
-        before = [(logger.level, logger.propagate) for logger in loggers]
-        for logger in loggers:
-            logger.addHandler(handler)
-            logger.setLevel(logging.INFO)
-            logger.propagate = False
-        try:
-            yield
-        finally:
-            for logger, (level, propagate) in zip(loggers, before, strict=True):
-                logger.removeHandler(handler)
-                logger.setLevel(level)
-                logger.propagate = propagate
+    def _logged(self, level: int, text: str) -> None:
+        """A line of some process's log; an agent's own log hides its secrets (`agents.cli`)."""
+        life = LIFE.get()
+        for node in self.agents:
+            if life is not None and life.name == node.name:
+                text = node.secrets.hide(text)
+        self.note("log", self.placeless(text))
+        if level >= logging.ERROR:
+            self.fail("no fault of our own is logged", text)
 
     # what is looked up in the end
 
@@ -332,23 +334,6 @@ class Simulation:
             return db.execute(query, values).fetchall()
         finally:
             db.close()
-
-
-class _LogHandler(logging.Handler):
-    """What the processes log goes into the trace; an error is a violation."""
-
-    def __init__(self, sim: Simulation) -> None:
-        super().__init__()
-        self._sim = sim
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take one line."""
-        text = record.getMessage()
-        if record.exc_info and record.exc_info[1] is not None:
-            text = f"{text}: {record.exc_info[1]!r}"
-        self._sim.note("log", self._sim.placeless(f"{record.name} {record.levelname} {text}"))
-        if record.levelno >= logging.ERROR:
-            self._sim.fail("no fault of our own is logged", text)
 
 
 def _cast(rng: Random) -> Cast:

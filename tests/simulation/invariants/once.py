@@ -106,7 +106,7 @@ def a_throttle_counts_each_start_once(sim: "Simulation", epoch: int, batch: Batc
 
 
 def _throttle(sim: "Simulation", run: Run) -> tuple[int, int] | None:
-    """Limit and time of the throttle of the trigger that started a run, if that has one: only the first may."""
+    """Limit and time of the throttle of the trigger that started a run; only its first may have one."""
     event, trigger = _event(run), sim.definitions[run.head.version].triggers[0]
     if event is None or trigger.throttle is None or run.head.event is None:
         return None

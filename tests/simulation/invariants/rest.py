@@ -15,7 +15,7 @@ from orchestrator.core.facts import (
 )
 from orchestrator.core.model import Run, RunStatus, StepStatus, Task
 from tests.simulation.invariants.tables import at_end, done_twice_in_a_pool, to_undo
-from tests.simulation.nodes import CANARY, TOPOLOGY
+from tests.simulation.nodes import TOPOLOGY
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
@@ -167,16 +167,4 @@ def pinned_definitions_stay(sim: "Simulation") -> str | None:
     for run in sim.observer.runs.values():
         if run.version not in stored:
             return f"{run.head.id} is pinned to {run.version}, which is gone"
-    return None
-
-
-@at_end
-def no_secret_gets_out(sim: "Simulation") -> str | None:
-    """No canary secret in the databases, the logs, the trace or the queues."""
-    canary = CANARY.encode()
-    for path in sorted(sim.directory.rglob("*")):
-        if path.is_file() and canary in path.read_bytes():
-            return f"the canary is in {path.name}"
-    if any(CANARY in text for _, _, text in sim.trace):
-        return "the canary is in the trace or the log"
     return None
