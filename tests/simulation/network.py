@@ -269,7 +269,7 @@ class SimBus:
     def _settle(self, deliveries: list[Delivery], generation: int) -> None:
         if generation != self._generation:
             return
-        for delivery in deliveries:
+        for delivery in dict.fromkeys(deliveries):
             if self.inner.is_current(delivery):
                 self._network.watcher.acknowledged(str(self), delivery)
         _now(self.inner.ack(deliveries))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from orchestrator.store.port import OutboxMessage
 from runtime.bus.port import Delivery, Message, PublishOutcome
 from schemas.codec import Malformed, decode
 from schemas.messages import Command
@@ -22,7 +23,7 @@ Key = tuple[str, str, bytes]
 """Exchange, routing key and body: what a message is known by on its way."""
 
 
-def key_of(message: Message) -> Key:
+def key_of(message: Message | OutboxMessage) -> Key:
     """What the message is known by."""
     return message.exchange, message.routing_key, message.body
 

@@ -55,10 +55,11 @@ def an_event_ends_a_wait_that_is_for_it(sim: "Simulation", before: Run, fact: Fa
 @at_batch
 def a_delivered_event_ended_a_wait(sim: "Simulation", epoch: int, batch: Batch) -> str | None:
     """An event that the inbox has as delivered to a run ended just one wait of it, in the same commit."""
+    delivered = [record for record in batch.inbox if record.outcome == "delivered"]
+    if not delivered:
+        return None
     ended = Counter((run_id, fact.event) for run_id, _, fact in batch.facts if isinstance(fact, TaskDone))
-    for record in batch.inbox:
-        if record.outcome != "delivered":
-            continue
+    for record in delivered:
         for run_id in record.runs:
             times = ended[run_id, (record.source, record.id)]
             if times != 1:
@@ -82,6 +83,8 @@ def each_signal_is_told_once(sim: "Simulation", epoch: int, batch: Batch) -> str
 @at_batch
 def a_throttle_counts_each_start_once(sim: "Simulation", epoch: int, batch: Batch) -> str | None:
     """Each run that a throttled trigger starts counts once; and no more start than it lets."""
+    if not (batch.started or batch.starting.starts):
+        return None
     started: Counter[PaceKey] = Counter(
         (run.head.workflow, 1, run.head.key) for run in batch.started if _throttle(sim, run)
     )
@@ -117,6 +120,8 @@ def _throttle(sim: "Simulation", run: Run) -> tuple[int, int] | None:
 @at_batch
 def a_debounced_event_is_settled_once(sim: "Simulation", epoch: int, batch: Batch) -> str | None:
     """Of the events of a debounce the last one counts, once; what came before it is never heard of again."""
+    if not (batch.settled or batch.starting.debounced):
+        return None
     inbox = {(one.source, one.id) for one in batch.inbox if one.outcome == "debounced"}
     known = {(one.event.source, one.event.id) for one in sim.observer.debounced.values() if one is not None}
     settled = [(one.source, one.id) for one in batch.settled]
