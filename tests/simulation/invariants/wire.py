@@ -69,7 +69,7 @@ def what_is_acknowledged_is_kept(sim: "Simulation", who: str, copy: Copy) -> str
         case TOPOLOGY.presence:
             problem = _presence(sim, copy)
         case _ if copy.queue == EXPIRED:
-            problem = _expired(sim, copy.message)
+            problem = _expired(sim, copy)
         case _:
             problem = _command(sim, who, copy)
     return f"{who} acknowledged {_short(copy)}, and {problem}" if problem else None
@@ -113,11 +113,16 @@ def _presence(sim: "Simulation", copy: Copy) -> str | None:
     return None if since >= copy.takes[0][0] else "no announcement of it was stored since it came"
 
 
-def _expired(sim: "Simulation", message: Message) -> str | None:
-    """What proves that a command never started has ended the attempt, if that was still out."""
+def _expired(sim: "Simulation", copy: Copy) -> str | None:
+    """What proves that a command never started has ended the attempt, if that was still out.
+
+    It proves nothing when it, or the command before it expired, was given to somebody in vain: the broker
+    counts that, and does not say in which queue.
+    """
+    message = copy.message
     deaths = message.headers.get("x-death") or [{}]
-    in_vain = message.headers.get("x-delivery-count") or AGAIN_HEADER in message.headers
-    if deaths[0].get("reason") != "expired" or in_vain:
+    in_vain = len(copy.takes) > 1 or message.headers.get("x-delivery-count")
+    if deaths[0].get("reason") != "expired" or in_vain or AGAIN_HEADER in message.headers:
         return None
     command = decode(message.body, Command)
     run = sim.observer.runs[command.run_id]
