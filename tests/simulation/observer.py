@@ -61,6 +61,8 @@ class Observer:
     """Final results that some queue of ours took, by command."""
     answered: set[tuple[str, str]] = field(default_factory=set)
     """(agent, command id): it said finally what became of it."""
+    ended: set[str] = field(default_factory=set)
+    """Commands of whose end the history tells."""
     told: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How many facts tell of a result with (command id, status)."""
     taken: set[str] = field(default_factory=set)
@@ -110,6 +112,8 @@ class Observer:
         self.facts[run_id].append(fact)
         if isinstance(fact, AttemptFailed) and fact.status in NEVER_STARTED and fact.command_id:
             self.never_started[fact.command_id] = fact.status
+        if isinstance(fact, AttemptFailed | AttemptSucceeded):
+            self.ended.add(fact.command_id)
         if isinstance(fact, AttemptFailed | ResultIgnored):
             self.told[fact.command_id, fact.status] += 1
         elif isinstance(fact, AttemptSucceeded):
@@ -122,6 +126,7 @@ class Observer:
             command_id = before.steps[fact.step][fact.host_index].command_id
             if command_id:
                 self.by_person.add(command_id)
+                self.ended.add(command_id)
 
     def published(self, message: Message) -> None:
         """A message reached the broker."""

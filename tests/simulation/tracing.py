@@ -24,20 +24,18 @@ from tests.simulation.clockwork import Life
 
 __all__ = ["Backend", "agent_spans", "exporting"]
 
-_AWAY = 0.1
-"""How often the backend does not take what it is sent."""
-
 
 class Backend(SpanExporter):
-    """Takes the spans of all processes."""
+    """Takes the spans of all processes. `away`: how often it does not take what it is sent."""
 
     def __init__(self, seed: int) -> None:
         self.spans: list[ReadableSpan] = []
+        self.away = 0.1
         self._rng = Random(f"{seed}/backend")
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """See the SDK."""
-        if self._rng.random() < _AWAY:
+        if self._rng.random() < self.away:
             return SpanExportResult.FAILURE
         self.spans.extend(spans)
         return SpanExportResult.SUCCESS

@@ -168,3 +168,16 @@ def pinned_definitions_stay(sim: "Simulation") -> str | None:
         if run.version not in stored:
             return f"{run.head.id} is pinned to {run.version}, which is gone"
     return None
+
+
+@at_end
+def every_run_is_a_trace(sim: "Simulation") -> str | None:
+    """Every run that ended was exported, in its trace and with the span id that it was given at its start."""
+    if sim.backend is None:
+        return None
+    seen = {(span.context.trace_id, span.context.span_id) for span in sim.backend.spans}
+    for run in sim.observer.runs.values():
+        trace = run.head.trace
+        if run.ended is not None and (int(trace.trace_id, 16), int(trace.span_id, 16)) not in seen:
+            return f"{run.head.id} has no span in {trace.trace_id}"
+    return None

@@ -148,8 +148,12 @@ def _command(sim: "Simulation", who: str, copy: Copy) -> str | None:
 def _about(copy: Copy) -> str:
     """The command that a command is, or asks about."""
     command = decode(copy.message.body, Command)
-    asks = command.kind not in (CommandKind.EXECUTE, CommandKind.COMPENSATE)
-    return str(command.args["command_id"]) if asks else command.id
+    return str(command.args["command_id"]) if _asks(command) else command.id
+
+
+def _asks(command: Command) -> bool:
+    """Whether it is about another command."""
+    return command.kind not in (CommandKind.EXECUTE, CommandKind.COMPENSATE)
 
 
 # At rest
@@ -162,6 +166,15 @@ def every_message_has_an_end(sim: "Simulation") -> str | None:
         for copy in copies:
             if not copy.end and queue != TOPOLOGY.dead:
                 return f"{_short(copy)} is neither acknowledged nor dead"
+    return None
+
+
+@at_end
+def every_command_has_an_end(sim: "Simulation") -> str | None:
+    """The history tells of each attempt's end: a result, expired, returned, or what a person decided."""
+    for command in sim.observer.commands.values():
+        if not _asks(command) and command.id not in sim.observer.ended:
+            return f"{command.id} was sent, and the history does not tell how it ended"
     return None
 
 
