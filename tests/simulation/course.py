@@ -97,8 +97,7 @@ class Course:
         for number in range(rng.choice((0, 0, 1, 2, 4))):
             await asyncio.sleep(rng.uniform(0, 10))
             if rng.random() < 0.2:
-                run = rng.choice(["run-nowhere", *sim.observer.runs])
-                await self._publish(stranger(number, rng.choice(sim.cast.agents), run))
+                await self._publish(stranger(rng, number, sim.cast.agents, list(sim.observer.runs)))
                 continue
             message = malformed(rng, number, sim.cast.agents, sim.cast.pools)
             sim.garbage.add(message.body)

@@ -17,7 +17,17 @@ from tests.simulation.nodes import TOPOLOGY
 
 __all__ = ["malformed", "stranger"]
 
-_TIME = "2023-11-14T22:13:20Z"
+_COMMAND: dict[str, Any] = {
+    **dict.fromkeys(("run_id", "workflow", "step"), "x"),
+    "host_index": 0,
+    "attempt": 1,
+    "epoch": 1,
+    "timeout": 1,
+    "reply_to": "0",
+    "action": "no.such",
+    "issued_at": "2023-11-14T22:13:20Z",
+    "expires_at": "2033-11-14T22:13:20Z",
+}
 
 _TEXTS: Sequence[bytes] = (
     b'{"n": %d',
@@ -44,10 +54,17 @@ def malformed(rng: Random, number: int, agents: Sequence[str], pools: Sequence[s
     return changed(rng.choice(where), mandatory=True)
 
 
-def stranger(number: int, agent: str, run_id: str) -> Message:
-    """A result of a command that nobody sent, of some run or of none."""
+def stranger(rng: Random, number: int, agents: Sequence[str], runs: Sequence[str]) -> Message:
+    """A result of a command that nobody sent, of some run or of none; or a command that nobody committed."""
+    agent, run_id = rng.choice(agents), rng.choice(("run-nowhere", *runs))
     result = Result(f"stranger-{number}", run_id, "s0", 0, 1, 1, agent, "nobody", ResultStatus.FAILED)
-    return Message(TOPOLOGY.results, TOPOLOGY.result_key("0", agent), encode(result), mandatory=True)
+    command = _COMMAND | {"id": f"stranger-{number}", "run_id": "run-nowhere", "kind": "execute"}
+    return rng.choice(
+        (
+            Message(TOPOLOGY.results, TOPOLOGY.result_key("0", agent), encode(result), mandatory=True),
+            Message(TOPOLOGY.commands, TOPOLOGY.agent_key(agent), encode(command), mandatory=True),
+        )
+    )
 
 
 def _large(rng: Random, body: bytes, limit: int) -> bytes:
@@ -67,7 +84,5 @@ def _result(rng: Random, number: int, body: bytes) -> bytes:
 
 def _command(rng: Random, number: int, body: bytes) -> bytes:
     """A question about nothing, or worse."""
-    question: dict[str, Any] = dict.fromkeys(("run_id", "workflow", "step", "action"), "x")
-    question |= {"id": f"x{number}", "host_index": 0, "attempt": 1, "kind": "query", "epoch": 1}
-    question |= {"issued_at": _TIME, "expires_at": _TIME, "timeout": 1, "reply_to": "0"}
+    question = _COMMAND | {"id": f"x{number}", "kind": "query"}
     return rng.choice((encode(question), _large(rng, body, MAX_MESSAGE_BYTES)))

@@ -1,7 +1,10 @@
 """The machines of a simulation: one with the real coordinator, others with the real agent."""
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -125,10 +128,12 @@ class CoordinatorNode(Node):
         self._committed = committed
         self._backend = backend
         self._ids = count(1)
+        self._stop = asyncio.Event()
 
     async def live(self, life: Life) -> None:
         """As in `orchestrator.app`, without the API."""
         self.coordinator = None
+        stop = asyncio.Event()
         store = self.store = SimStore(self.path, self.disk, life, self._committed)
         await store.open()
         bus = SimBus(self.network, coordinator_declarations(TOPOLOGY, SETTINGS.shard), life)
@@ -138,17 +143,14 @@ class CoordinatorNode(Node):
         connecting = asyncio.create_task(bus.start())
         await coordinator.start()
         if self.life is life:  # one that was frozen meanwhile has been replaced
-            self.coordinator = coordinator
-        spans = exporting(
-            self._backend,
-            store,
-            self.path,
-            lambda cursor: coordinator.submit(TelemetryDone(cursor)),
-            world.now,
-            life,
-        )
-        async with spans:
-            await coordinator.run()
+            self.coordinator, self._stop = coordinator, stop
+        running = asyncio.create_task(coordinator.run())
+        running.add_done_callback(lambda _: stop.set())
+        done = partial(_tell, coordinator, running)
+        async with exporting(self._backend, store, self.path, done, world.now, life):
+            await stop.wait()
+        coordinator.stop()
+        await running
         await connecting
         await bus.stop()
         await store.close()
@@ -165,9 +167,21 @@ class CoordinatorNode(Node):
             raise Unreachable("the coordinator does not answer") from None
 
     def stop(self) -> None:
-        """Let the loop end."""
+        """Let telemetry end, and then the loop."""
         if self.coordinator is not None and self.life is not None:
-            self.life.context.copy().run(self.coordinator.stop)
+            self.life.context.copy().run(self._stop.set)
+
+
+async def _tell(coordinator: Coordinator, running: "asyncio.Task[None]", cursor: int) -> None:
+    """Have telemetry's cursor committed; nobody answers once the loop has ended."""
+    answer = asyncio.ensure_future(coordinator.submit(TelemetryDone(cursor)))
+    try:
+        await asyncio.wait((answer, running), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise Unreachable("the coordinator has stopped")
+        answer.result()
+    finally:
+        answer.cancel()
 
 
 class AgentNode(Node):
@@ -190,7 +204,8 @@ class AgentNode(Node):
         self._journal: Journal | None = None
         self._actions = actions
         self._instances = count(1)
-        self._rebuilt = count(1)
+        self.remembers_since = 1
+        """The number of the first life that wrote the journal that is there now."""
         self._stop: asyncio.Event | None = None
 
     async def live(self, life: Life) -> None:
@@ -218,10 +233,12 @@ class AgentNode(Node):
         runtime = AgentRuntime(settings, self._actions(life), bus, journal, spans, world)
         await runtime.run(stop)
 
-    @property
-    def journal_path(self) -> Path:
-        """Where its journal is."""
-        return self.directory / "state" / "journal.db"
+    def journaled(self, command_id: str) -> tuple[str, bool] | None:
+        """State of a command in the journal, and whether it is a tombstone; None if it is not there."""
+        with contextlib.closing(sqlite3.connect(self.directory / "state" / "journal.db")) as db:
+            query = "SELECT state, tombstone FROM commands WHERE id = ?"
+            row = db.execute(query, (command_id,)).fetchone()
+        return None if row is None else (row[0], bool(row[1]))
 
     @property
     def instance_id(self) -> str:
@@ -232,7 +249,8 @@ class AgentNode(Node):
         """The machine, which is dead, is made anew: its state is put where only the invariants look."""
         state = self.directory / "state"
         if state.exists():
-            state.rename(self.directory / f"state-{next(self._rebuilt)}")
+            state.rename(self.directory / f"state-{self.remembers_since}")
+        self.remembers_since = 1 if self.life is None else self.life.number + 1
 
     def stop(self) -> None:
         """Let the agent end in order."""

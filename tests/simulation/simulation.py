@@ -294,7 +294,10 @@ class Simulation:
             node.boot_later(0.5 if self.peace else self.rng.uniform(0.1, 5))
 
     def _loop_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self.fail("nothing fails unseen", f"{context.get('message')} {context.get('exception')!r}")
+        error = context.get("exception")
+        if isinstance(error, Conflict) and error.code == "stopping":
+            return  # whoever asked died with the coordinator
+        self.fail("nothing fails unseen", f"{context.get('message')} {error!r}")
 
     def _logged(self, level: int, text: str) -> None:
         """A line of some process's log; an agent's own log hides its secrets (`agents.cli`)."""

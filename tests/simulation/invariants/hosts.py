@@ -52,6 +52,22 @@ def what_never_starts(sim: "Simulation", begun: Performance) -> str | None:
 
 
 @at_start
+def what_starts_is_in_the_journal(sim: "Simulation", begun: Performance) -> str | None:
+    """Before an action starts, its command is in the journal of its host, neither answered nor a tombstone.
+
+    What is not idempotent is there as started.
+    """
+    node = next(node for node in sim.agents if node.name == begun.agent)
+    found = node.journaled(begun.command_id)
+    allowed = (
+        ("started",) if not sim.observer.commands[begun.command_id].idempotent else ("received", "started")
+    )
+    if found is None or found[0] not in allowed or found[1]:
+        return f"{begun.command_id} starts on {begun.life}, whose journal has of it: {found}"
+    return None
+
+
+@at_start
 def what_has_expired_never_starts(sim: "Simulation", begun: Performance) -> str | None:
     """A command starts only if it had not expired, by the host's own clock, when the host took it.
 

@@ -1,7 +1,6 @@
 """Invariants of the way of each message: from the outbox to the broker, and from there to what came of it."""
 
 import json
-import sqlite3
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -135,14 +134,7 @@ def _expired(sim: "Simulation", copy: Copy) -> str | None:
 def _command(sim: "Simulation", who: str, copy: Copy) -> str | None:
     """The agent's journal has it; for a question, what the question is about."""
     node = next(node for node in sim.agents if who.startswith(f"{node.name}#"))
-    if node.name in sim.rebuilt:
-        return None
-    db = sqlite3.connect(node.journal_path)
-    try:
-        known = db.execute("SELECT 1 FROM commands WHERE id = ?", (_about(copy),)).fetchone()
-    finally:
-        db.close()
-    return None if known else "its journal does not have it"
+    return None if node.journaled(_about(copy)) else "its journal does not have it"
 
 
 def _about(copy: Copy) -> str:
@@ -185,10 +177,12 @@ def every_command_is_answered(sim: "Simulation") -> str | None:
         if queue in OURS or queue == TOPOLOGY.dead:
             continue
         for copy in copies:
-            agent = copy.by.split("#", maxsplit=1)[0]
-            if copy.end != "acked" or agent in sim.rebuilt or copy.message.body in sim.garbage:
+            if copy.end != "acked" or copy.message.body in sim.garbage:
                 continue
-            if (agent, _about(copy)) not in sim.observer.answered:
+            agent, _, life = copy.by.partition("#")
+            node = next(node for node in sim.agents if node.name == agent)
+            forgotten = int(life) < node.remembers_since
+            if not forgotten and (agent, _about(copy)) not in sim.observer.answered:
                 return f"{copy.by} took {_short(copy)} and never said what became of it"
     return None
 
