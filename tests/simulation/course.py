@@ -97,8 +97,10 @@ class Course:
         for number in range(rng.choice((0, 0, 1, 2, 4))):
             await asyncio.sleep(rng.uniform(0, 10))
             if rng.random() < 0.2:
+                sim.happened["stranger"] += 1
                 await self._publish(stranger(rng, number, sim.cast.agents, list(sim.observer.runs)))
                 continue
+            sim.happened["malformed_message"] += 1
             message = malformed(rng, number, sim.cast.agents, sim.cast.pools)
             sim.garbage.add(message.body)
             await self._publish(message)

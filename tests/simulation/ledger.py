@@ -89,6 +89,8 @@ class Ledger:
     of_command: dict[str, list[Performance]] = field(default_factory=dict)
     of_run: dict[str, list[Performance]] = field(default_factory=dict)
     effects: dict[TaskKey, dict[str, Effect]] = field(default_factory=dict)
+    let_out: int = 0
+    """How many attempts had a secret and were of the kind that lets it out."""
     on_start: Callable[[Performance], None] = lambda performance: None
     on_effect: Callable[[Performance], None] = lambda performance: None
     on_end: Callable[[Performance], None] = lambda performance: None
@@ -102,6 +104,8 @@ class Ledger:
 
         async def act(ctx: Context, **args: Any) -> Any:
             script = self.script(ctx, after_failure=undoes_failures(ctx))
+            if script.tells and "token" in args:
+                self.let_out += 1
             _let_out(script.tells, ctx, args.get("token", ""))
             try:
                 return await self._perform(life, instance_of(), ctx, script) | _said(script, args)

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
-__all__ = ["listening"]
+__all__ = ["hushed", "listening"]
 
 _OURS = ("orchestrator", "agents", "runtime", "asyncio")
 
@@ -13,21 +13,30 @@ _OURS = ("orchestrator", "agents", "runtime", "asyncio")
 def listening(tell: Callable[[int, str], None]) -> Iterator[None]:
     """Have each line told, with its level, for as long as this lasts; and nowhere else."""
     handler = _Handler(tell)
-    # OpenTelemetry complains of spans that end with their process.
-    handlers = dict.fromkeys(_OURS, handler) | {"opentelemetry": logging.NullHandler()}
-    loggers = [(logging.getLogger(name), one) for name, one in handlers.items()]
-    before = [(logger.level, logger.propagate) for logger, _ in loggers]
-    for logger, one in loggers:
-        logger.addHandler(one)
+    loggers = [logging.getLogger(name) for name in _OURS]
+    before = [(logger.level, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
     try:
         yield
     finally:
-        for (logger, one), (level, propagate) in zip(loggers, before, strict=True):
-            logger.removeHandler(one)
+        for logger, (level, propagate) in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
             logger.setLevel(level)
             logger.propagate = propagate
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Have OpenTelemetry not complain of spans that end with their process."""
+    logger = logging.getLogger("opentelemetry.context")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 class _Handler(logging.Handler):

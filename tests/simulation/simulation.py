@@ -33,7 +33,7 @@ from tests.simulation.clockwork import LIFE, Life, NothingLeft, SimLoop, outside
 from tests.simulation.course import Course
 from tests.simulation.documents import Cast, random_workflows
 from tests.simulation.ledger import Ledger, Performance
-from tests.simulation.logs import listening
+from tests.simulation.logs import hushed, listening
 from tests.simulation.network import Network
 from tests.simulation.nodes import AgentNode, CoordinatorNode, Node
 from tests.simulation.observer import Observer
@@ -75,9 +75,9 @@ def simulate(seed: int, *, keep_trace: bool = False) -> Outcome:
     directory = Path(tempfile.mkdtemp(prefix="baton-sim-", dir=_SHM if _SHM.is_dir() else None))
     sim = Simulation(seed, directory)
     try:
-        sim.run()
+        with hushed(), contextlib.closing(sim):
+            sim.run()
     finally:
-        sim.close()
         shutil.rmtree(directory, ignore_errors=True)
     return Outcome(
         seed=seed,
@@ -170,6 +170,8 @@ class Simulation:
             except RuntimeError as error:
                 if not self.violations:  # `fail` stops the loop in the middle
                     self.fail("the simulation runs", repr(error))
+        self.happened["secret_let_out"] = self.ledger.let_out
+        self.happened["span"] = len(self.backend.spans) if self.backend is not None else 0
         if not self.violations:
             for check in invariants.AT_END:
                 self._judge(check, self)

@@ -33,7 +33,8 @@ def test_no_seed_breaks_an_invariant() -> None:
     well = ends["succeeded"] + ends["compensated"] + ends["cancelled"]
     assert well > 0.6 * sum(ends.values()), ends
     assert min(ends["succeeded"], ends["compensated"], ends["cancelled"], ends["failed"]) > SEEDS // 20
-    assert not [name for name in (*FAULTS, "crash") if faults[name] < SEEDS // 50], faults
+    wanted = (*FAULTS, "crash", "malformed_message", "stranger", "secret_let_out", "span")
+    assert not [name for name in wanted if faults[name] < SEEDS // 50], faults
 
 
 def regressions() -> list[int]:
