@@ -145,7 +145,7 @@ class CoordinatorNode(Node):
         if self.life is life:  # one that was frozen meanwhile has been replaced
             self.coordinator, self._stop = coordinator, stop
         running = asyncio.create_task(coordinator.run())
-        running.add_done_callback(lambda _: stop.set())
+        running.add_done_callback(partial(_ended, stop))
         done = partial(_tell, coordinator, running)
         async with exporting(self._backend, store, self.path, done, world.now, life):
             await stop.wait()
@@ -170,6 +170,13 @@ class CoordinatorNode(Node):
         """Let telemetry end, and then the loop."""
         if self.coordinator is not None and self.life is not None:
             self.life.context.copy().run(self._stop.set)
+
+
+def _ended(stop: asyncio.Event, running: "asyncio.Task[None]") -> None:
+    """Nothing is left to wait for. What it ended with counts as seen: the process may die before it is."""
+    stop.set()
+    if not running.cancelled():
+        running.exception()
 
 
 async def _tell(coordinator: Coordinator, running: "asyncio.Task[None]", cursor: int) -> None:
