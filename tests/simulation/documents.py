@@ -192,6 +192,7 @@ def _retry(author: _Author, step: Fields) -> Fields:
 def _compensate(author: _Author, step: Fields) -> Fields:
     undo: Fields = {
         "action": "undo.it",
+        "with": {} if len(author.steps) % 3 == 1 else _SECRET,
         "timeout": author.pick("1s", "3s", "8s"),
         "retry": {"attempts": author.pick(1, 2, 4), "delay": author.pick("100ms", "1s"), "max_delay": "5s"},
     }

@@ -15,6 +15,7 @@ from agents.journal import Journal
 from agents.limits import Limits
 from agents.runtime import AgentRuntime
 from agents.sdk import Action
+from agents.secrets import Secrets
 from agents.settings import Settings as AgentSettings
 from agents.settings import declarations
 from orchestrator.loop.coordinator import Coordinator
@@ -38,6 +39,9 @@ __all__ = ["SETTINGS", "TOPOLOGY", "AgentNode", "CoordinatorNode", "Node"]
 TOPOLOGY = Topology()
 MIGRATED = 0.9
 """How many databases are there from the start; the others are made by the process itself."""
+
+WITHOUT_SECRETS = 0.05
+"""How many lives of agents have no secrets: somebody took them away, or forgot them."""
 
 SETTINGS = Settings(
     amqp_url=f"amqp://baton:{PASSWORD}@broker/",
@@ -223,7 +227,7 @@ class AgentNode(Node):
             if self.rng.random() < MIGRATED:
                 (state / "journal.db").write_bytes(empty_journal())
         self._stop = stop = asyncio.Event()
-        self.secrets = agent_secrets()
+        self.secrets = agent_secrets() if self.rng.random() > WITHOUT_SECRETS else Secrets(environ={})
         settings = AgentSettings(
             self.name,
             state,
