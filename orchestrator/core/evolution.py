@@ -220,7 +220,7 @@ def _waiting(task: Task, fact: TaskWaiting) -> Task:
         task,
         status=StepStatus.RUNNING,
         attempt=fact.attempt,
-        child=fact.wait.child,
+        child=task.child if task.effect else fact.wait.child,
         started_at=task.started_at or fact.at,
     )
 
@@ -230,7 +230,10 @@ def _done(task: Task, fact: TaskDone) -> Task:
         return _settled(task, StepStatus.COMPENSATED, fact.at)
     started = task.started_at or fact.at
     event = fact.event or task.event
-    task = replace(task, output=fact.output, effect=True, error=None, started_at=started, event=event)
+    child = task.child if task.wait is None else task.wait.child
+    task = replace(
+        task, output=fact.output, effect=True, error=None, started_at=started, event=event, child=child
+    )
     return _settled(task, StepStatus.SUCCEEDED, fact.at)
 
 

@@ -158,8 +158,9 @@ class Task(Struct, frozen=True, omit_defaults=True):
     given up (a command then is in doubt) or, with neither, when the next attempt is made. `taken_at` is when
     an agent said that it had begun the outstanding command. `agent` is who took the last forward attempt,
     `effect_agent` who last left an effect, `instance` the agent's instance id that was known when the command
-    was sent. `granted` counts the attempts used up before a person asked for more. `effect` once true stays
-    true until a person says otherwise (rule 4).
+    was sent. `child` is the child run whose effect this is, else the last one that was to start. `granted`
+    counts the attempts used up before a person asked for more. `effect` once true stays true until a person
+    says otherwise (rule 4).
 
     `event` is the source and id of the event that it took. `part`: it is one of a step that fans out; then
     `host`, `labels` and `batch` belong to one over hosts, `item` to a `foreach`. `queries` counts how often

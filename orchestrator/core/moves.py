@@ -17,6 +17,7 @@ from orchestrator.core.inputs import (
     IllegalInput,
     MoveRun,
     PauseRun,
+    ReleaseRun,
     ResolveTask,
     ResumeRun,
     RetryFrom,
@@ -85,6 +86,9 @@ def on_resolve(turn: Turn, given: ResolveTask) -> None:
             code="already_going_back",
             hint="say 'done' if it had its effect, 'skip' if it had none",
         )
+    left = task.child if task.effect and not task.undoing else ""
+    if given.decision == "retry" and left:
+        raise _child_done(given.step, "say 'skip' to leave what it did, or 'done' to go on")
     check_output(turn, given.output)
     if given.decision != "done" and task.command_id and not task.undoing:
         send_cancel(turn, step, given.host_index, task)  # it may still wait to be started
@@ -101,6 +105,8 @@ def on_resolve(turn: Turn, given: ResolveTask) -> None:
     )
     if given.decision == "retry":
         turn.due.append((step, given.host_index))
+    elif given.decision == "skip" and left:
+        turn.signal(left, ReleaseRun())  # nobody will ask it to undo itself
 
 
 def _task_in_question(turn: Turn, given: ResolveTask) -> Task:
@@ -160,16 +166,18 @@ def on_retry_from(turn: Turn, given: RetryFrom) -> None:
                     hint="pause the run, and retry once the step has ended",
                 )
             if task.child and task.effect:
-                raise IllegalInput(
-                    f"step '{name}' has run a child workflow, which cannot be forgotten",
-                    code="child_done",
-                    hint="retry from a later step, or cancel the run",
-                )
+                raise _child_done(name, "retry from a later step, or cancel the run")
         if run.pivoted and turn.definition.steps[name].pivot:
             raise IllegalInput(
                 f"the pivot '{name}' is done", code="past_pivot", hint="retry from a later step"
             )
     turn.record(StepsReset(at=turn.env.now, steps=again, who=given.who, why=given.why))
+
+
+def _child_done(step: str, hint: str) -> IllegalInput:
+    """What a child run has done is there until that very run undoes it: no other takes its place."""
+    message = f"step '{step}' has run a child workflow, which cannot be forgotten"
+    return IllegalInput(message, code="child_done", hint=hint)
 
 
 def on_move(turn: Turn, given: MoveRun) -> None:

@@ -279,3 +279,45 @@ def test_rule_10_a_parents_cancel_that_meets_a_child_that_is_done_changes_nothin
     family.parent.succeed("z")
     family.deliver()
     assert (family.parent.status, family.child.status) == ("succeeded", "succeeded")
+
+
+def test_rule_10_a_child_that_left_something_is_not_done_once_more_by_a_person() -> None:
+    """What it did is still there, and only that very child can undo it."""
+    saga = Saga(step("a"), {**CALL, "on_failure": "pause"})
+    saga.succeed("a")
+    child = saga.children[-1].run_id
+    saga.give(ChildEnded("call", 0, child, "given_up"))
+    with pytest.raises(IllegalInput, match="cannot be forgotten"):
+        saga.give(ResolveTask(step="call", decision="retry", who="ops"))
+    assert len(saga.children) == 1
+    saga.give(CancelRun(who="ops", reason="enough"))
+    assert [signal.to for signal in saga.signals] == [child]
+
+
+def test_rule_10_a_child_that_never_began_is_not_asked_to_undo_what_was_before_it() -> None:
+    """A person vouched for the step and then had it done again: the new child could not be started."""
+    saga = Saga(step("a"), {**CALL, "on_failure": "pause"}, step("z", on_failure="pause"))
+    saga.succeed("a")
+    saga.give(ChildEnded("call", 0, saga.children[-1].run_id, "failed", code="no_such_workflow"))
+    saga.give(ResolveTask(step="call", decision="done", who="ops"))
+    saga.give(ResumeRun(who="ops"))
+    saga.say(saga.last("z"), "failed")
+    saga.give(RetryFrom(step="call", who="ops"))
+    saga.give(ChildEnded("call", 0, saga.children[-1].run_id, "failed", code="group_busy"))
+    assert saga.step_status("call") is StepStatus.FAILED
+    saga.give(CancelRun(who="ops", reason="enough"))
+    saga.undo("a")
+    assert saga.signals == []
+    assert saga.status == "cancelled"
+
+
+def test_rule_10_a_child_whose_step_a_person_skips_ends_with_its_parent() -> None:
+    """It did its steps, but its output was of no use; it does not wait for its parent for ever."""
+    family = Family(step("x"), outer={"on_failure": "pause", "output": "${{ steps.call.output.none }}"})
+    family.done("x")
+    assert family.child.run.held
+    family.parent.give(ResolveTask(step="call", decision="skip", who="ops"))
+    family.parent.give(ResumeRun(who="ops"))
+    family.parent.succeed("z")
+    family.deliver()
+    assert (family.parent.status, family.child.status) == ("succeeded", "succeeded")
