@@ -86,7 +86,7 @@ def apply(files: Files, /, *, remote: Remote | None = None) -> int:
     options = remote_of(remote)
     client = options.client()
     texts = _read_all(files)
-    wrong = [problem for path, text in texts for problem in _problems(client, path, text)]
+    wrong = [problem for path, text in texts for problem in _problems(client, path, text)] or _circles(texts)
     if wrong:
         if options.json:
             details = [detail for error in wrong for detail in error.details or []]
@@ -156,6 +156,14 @@ def _problems(client: ApiClient, path: Path, text: bytes) -> list[BatonError]:
             raise
         return [error]
     return []
+
+
+def _circles(texts: list[tuple[Path, bytes]]) -> list[BatonError]:
+    """What is wrong with good documents together."""
+    from orchestrator.document import InvalidDocument, check_circles, read_workflow
+
+    found = check_circles([(text, str(path), read_workflow(text, str(path))) for path, text in texts])
+    return [InvalidDocument(found)] if found else []
 
 
 def _put(client: ApiClient, path: Path, text: bytes, *, dry_run: bool) -> Any:

@@ -85,6 +85,7 @@ class ParentRef(Struct, frozen=True, omit_defaults=True):
     """The task of another run that a child run is for. `depth`: how many runs stand above it.
 
     `groups`: the concurrency groups that those are in; a child in one of them would wait for itself.
+    `holders`: which of them these are, in the same order.
     """
 
     run_id: str
@@ -93,6 +94,7 @@ class ParentRef(Struct, frozen=True, omit_defaults=True):
     attempt: int
     depth: int
     groups: tuple[str, ...] = ()
+    holders: tuple[str, ...] = ()
 
 
 class RunHead(Struct, frozen=True, omit_defaults=True):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from orchestrator.core.compiler import compile_definition, workflow_circles
+from orchestrator.core.compiler import compile_definition, group_deadlocks, workflow_circles
 from orchestrator.core.definition import Definition, InvalidDefinition, Path, Problem
 from orchestrator.document.diagnostics import Diagnostic, InvalidDocument
 from orchestrator.document.nodes import MAX_BYTES, Node, parse
@@ -28,20 +28,27 @@ def check_text(text: str | bytes, name: str) -> list[Diagnostic]:
 
 
 def check_circles(documents: Iterable[tuple[str | bytes, str, Definition]]) -> list[Diagnostic]:
-    """Workflows that start each other without end, among good documents given as text, name and definition.
+    """Workflows that start each other without end, or wait for themselves, among good documents.
 
-    A circle is told of once, where its first workflow starts the next.
+    These are given as text, name and definition. A circle is told of once, where its first workflow starts
+    the next.
     """
     named = {definition.name: (text, name, definition) for text, name, definition in documents}
+    definitions = {name: definition for name, (_, _, definition) in named.items()}
     found: list[Diagnostic] = []
-    for circle in workflow_circles({name: definition for name, (_, _, definition) in named.items()}):
-        text, name, definition = named[circle[0]]
-        following = circle[1 % len(circle)]
-        index = next(step.index for step in definition.steps.values() if step.child == following)
-        names = " -> ".join((*circle, circle[0]))
-        message = f"workflows start each other in a circle: {names}"
-        hint = "it would never end; let one of them not start another"
-        found += locate(text, name, [(("steps", index, "workflow"), message, hint)])
+
+    def tell(way: list[str], message: str, hint: str) -> None:
+        text, name, definition = named[way[0]]
+        index = next(step.index for step in definition.steps.values() if step.child == way[1])
+        found.extend(locate(text, name, [(("steps", index, "workflow"), message, hint)]))
+
+    for circle in workflow_circles(definitions):
+        way = [*circle, circle[0]]
+        message = f"workflows start each other in a circle: {' -> '.join(way)}"
+        tell(way, message, "it would never end; let one of them not start another")
+    for way in group_deadlocks(definitions):
+        message = f"a child run would wait for a run above it in their concurrency group: {' -> '.join(way)}"
+        tell(way, message, "give the child workflow another group than its parent's")
     return found
 
 

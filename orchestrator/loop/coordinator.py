@@ -93,8 +93,9 @@ class Coordinator:
         self._live = LiveRuns()
         self._loader = Loader(store, self.definitions, self._live.at_hand)
         self._roster = Roster(int(settings.agent_live_for * 1_000_000))
-        self._upkeep = Upkeep(settings, store, world, metrics, self._look_again)
         self._starting = Starting(store, self.definitions, topology.namespace)
+        stranded = self._starting.groups.stranded
+        self._upkeep = Upkeep(settings, store, world, metrics, stranded, self._look_again)
         self._mailbox: deque[_Item] = deque()
         self._lazy: list[_Item] = []
         self._wake = asyncio.Event()

@@ -20,6 +20,7 @@ SHOWN = 100
 class Upkeep:
     """Looks for runs that nothing would move, and forgets what need not be remembered any more.
 
+    `stranded` are those that queue for groups which wait for each other; the store knows of the others.
     `look_again` lets the loop see who has room in a group, and what the clock has done to schedules.
     """
 
@@ -29,12 +30,14 @@ class Upkeep:
         store: Store,
         world: World,
         metrics: Metrics,
+        stranded: Callable[[], list[str]],
         look_again: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._store = store
         self._world = world
         self._metrics = metrics
+        self._stranded = stranded
         self._look_again = look_again
 
     async def run(self) -> None:
@@ -47,7 +50,7 @@ class Upkeep:
 
     async def _find_stranded(self) -> None:
         """Rule 12: there are none."""
-        stranded = await self._store.stranded(SHOWN)
+        stranded = [*await self._store.stranded(SHOWN), *self._stranded()][:SHOWN]
         self._metrics.stranded.set(len(stranded))
         if stranded:
             log.error("ALARM: nothing would ever move these runs: %s", ", ".join(stranded))

@@ -171,7 +171,14 @@ class Memory:
     async def group_members(self) -> list[GroupMember]:
         """See the port."""
         return [
-            GroupMember(run.head.id, run.head.group, run.queued, run.head.priority, run.version)
+            GroupMember(
+                run.head.id,
+                run.head.group,
+                run.queued,
+                run.head.priority,
+                run.version,
+                run.head.parent.holders if run.queued and run.head.parent is not None else (),
+            )
             for run in self._live()
             if run.head.group and not run.held
         ]

@@ -36,11 +36,11 @@ def child_head(definition: Definition, parent: Run, child: StartChild, now: int,
 def _parent_ref(parent: Run, child: StartChild) -> ParentRef:
     """For which task of which run a child run is."""
     above = parent.head.parent
-    groups = above.groups if above is not None else ()
+    groups, holders = (above.groups, above.holders) if above is not None else ((), ())
     if parent.head.group:
-        groups = (*groups, parent.head.group)
+        groups, holders = (*groups, parent.head.group), (*holders, parent.head.id)
     depth = 1 + (0 if above is None else above.depth)
-    return ParentRef(parent.head.id, child.step, child.host_index, child.attempt, depth, groups)
+    return ParentRef(parent.head.id, child.step, child.host_index, child.attempt, depth, groups, holders)
 
 
 def not_started(child: StartChild, code: str, message: str) -> ChildEnded:

@@ -15,6 +15,7 @@ the batch fail.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -25,11 +26,12 @@ from orchestrator.core.expressions import ExpressionError
 from orchestrator.core.inputs import CancelRun, Signal
 from orchestrator.core.model import Run, RunHead
 from orchestrator.core.scope import run_scope
+from orchestrator.starting.circles import stuck
 from orchestrator.store.starting import GroupMember
 from schemas.errors import BatonError, Conflict, InvalidInput
 from schemas.workflow import MAX_PRIORITY
 
-__all__ = ["MAX_GROUP", "GroupBusy", "GroupDeadlock", "Groups", "GroupsInBatch", "group_of"]
+__all__ = ["MAX_GROUP", "GroupBusy", "GroupCircle", "GroupDeadlock", "Groups", "GroupsInBatch", "group_of"]
 
 MAX_GROUP = 512
 """Longest name of a group, in characters."""
@@ -49,13 +51,23 @@ class GroupDeadlock(BatonError):
     code = "group_deadlock"
 
 
+class GroupCircle(GroupDeadlock):
+    """The groups of the runs above this one, and its own, would wait for each other."""
+
+    code = "group_circle"
+
+
 class _Seat(Struct, frozen=True):
-    """A live run in a group; `version` is what says how many may be in it."""
+    """A live run in a group; `version` is what says how many may be in it.
+
+    `above`: the runs in groups that wait for it, of a child that queues.
+    """
 
     group: str
     place: Place
     priority: int
     version: str
+    above: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -79,12 +91,14 @@ class Groups:
         self._seats: dict[str, _Seat] = {}
         self._groups: dict[str, _Group] = {}
         self._touched: set[str] = set()
+        self._awaited: dict[str, Counter[str]] = {}
+        """By run the groups that children of it queue for, and how many of them."""
         self.queued = 0
 
     def load(self, members: Iterable[GroupMember]) -> None:
         """Take up what the database holds, oldest run first."""
         for one in members:
-            self._set(one.run_id, _Seat(one.group, _place(one.queued), one.priority, one.version))
+            self._set(one.run_id, _Seat(one.group, _place(one.queued), one.priority, one.version, one.above))
 
     def begin(self) -> "GroupsInBatch":
         """What a batch decides on."""
@@ -123,6 +137,29 @@ class Groups:
         group = self._groups.get(name)
         return ([], []) if group is None else (list(group.active), [run_id for run_id, _ in group.queue()])
 
+    def active(self, name: str) -> Iterable[str]:
+        """Ids of the runs that are under way in a group."""
+        group = self._groups.get(name)
+        return () if group is None else group.active
+
+    def awaited(self, run_id: str) -> Counter[str]:
+        """The groups that children of a run queue for, and how many of them."""
+        return self._awaited.get(run_id, Counter())
+
+    def queue(self, name: str) -> Iterator[tuple[str, str]]:
+        """Those that queue for a group, who is first first, as (run id, version)."""
+        group = self._groups.get(name)
+        return iter(()) if group is None else group.queue()
+
+    def has_room(self, name: str) -> bool:
+        """Whether the first run that queues for a group may begin."""
+        return next(self._with_room(name), None) is not None
+
+    def stranded(self) -> list[str]:
+        """Ids of the runs that queue for groups that wait for each other; any is an alarm."""
+        groups = stuck({name for awaited in self._awaited.values() for name in awaited}, self)
+        return [run_id for name in sorted(groups) for run_id in self.members(name)[1]]
+
     def _with_room(self, name: str) -> Iterator[str]:
         group = self._groups.get(name)
         if group is None:
@@ -148,7 +185,9 @@ class Groups:
             group.active[run_id] = None
         else:
             queue = group.queues.setdefault(seat.priority, {})
-            self.queued += run_id not in queue
+            if run_id not in queue:
+                self.queued += 1
+                self._count_awaited(seat, 1)
             queue[run_id] = seat.version
 
     def _leave(self, run_id: str, seat: _Seat) -> None:
@@ -158,11 +197,21 @@ class Groups:
             del group.active[run_id]
         else:
             self.queued -= 1
+            self._count_awaited(seat, -1)
             del group.queues[seat.priority][run_id]
             if not group.queues[seat.priority]:
                 del group.queues[seat.priority]
         if not group.active and not group.queues:
             del self._groups[seat.group]
+
+    def _count_awaited(self, seat: _Seat, by: int) -> None:
+        for run_id in seat.above:
+            awaited = self._awaited.setdefault(run_id, Counter())
+            awaited[seat.group] += by
+            if not awaited[seat.group]:
+                del awaited[seat.group]
+            if not awaited:
+                del self._awaited[run_id]
 
 
 class GroupsInBatch:
@@ -186,8 +235,8 @@ class GroupsInBatch:
     def must_queue(self, head: RunHead, limits: ConcurrencyDef) -> bool:
         """Whether a new run has to wait.
 
-        Raises `GroupDeadlock` when a run above it is in the group, and `GroupBusy` when the workflow wants no
-        second run instead of a queue.
+        Raises `GroupDeadlock` when a run above it is in the group, `GroupCircle` when those above it hold
+        what the group's runs wait for, and `GroupBusy` when the workflow wants no second run instead of a queue.
         """
         name = head.group
         if head.parent is not None and name in head.parent.groups:
@@ -204,7 +253,26 @@ class GroupsInBatch:
                 hint="wait for them, cancel them, or let the workflow queue its runs",
                 details={"group": name, "runs": ids[:100]},
             )
+        if limits.on_conflict == "queue":  # who replaces the others has room once they have ended
+            self._check_circle(head)
         return True
+
+    def _check_circle(self, head: RunHead) -> None:
+        """Raise `GroupCircle` when the run would queue for ever."""
+        if head.parent is None or not head.parent.holders:
+            return
+        with_it = GroupsInBatch(self._base)
+        with_it._active = self._active
+        seat = _Seat(head.group, "queued", head.priority, head.version, head.parent.holders)
+        with_it.changes = {**self.changes, head.id: seat}
+        circle = stuck([head.group], with_it)
+        if head.group in circle:
+            names = ", ".join(f"'{name}'" for name in sorted(circle)[:5])
+            raise GroupCircle(
+                f"concurrency groups {names} would wait for each other: the runs in '{head.group}' wait for "
+                "what the runs above this one hold",
+                hint="let the parents be in one group, or the children in groups of their own",
+            )
 
     def replaced_by(self, head: RunHead) -> list[Signal]:
         """What cancels everybody in a new run's group, for whom that takes the place of all."""
@@ -223,6 +291,38 @@ class GroupsInBatch:
     def busy(self, name: str) -> int:
         """How many runs are under way in a group."""
         return self._base.busy(name) + self._active[name]
+
+    def active(self, name: str) -> Iterator[str]:
+        """Ids of the runs that are under way in a group."""
+        for run_id in self._base.active(name):
+            if run_id not in self.changes:
+                yield run_id
+        for run_id, seat in self.changes.items():
+            if seat is not None and seat.group == name and seat.place == "active":
+                yield run_id
+
+    def awaited(self, run_id: str) -> Counter[str]:
+        """The groups that children of a run queue for, and how many of them."""
+        awaited = Counter(self._base.awaited(run_id))
+        for changed, seat in self.changes.items():
+            was = self._base.seat(changed)
+            for one, by in ((was, -1), (seat, 1)):
+                if one is not None and one.place == "queued" and run_id in one.above:
+                    awaited[one.group] += by
+        return +awaited
+
+    def has_room(self, name: str) -> bool:
+        """Whether the first run that queues for a group may begin."""
+        first: tuple[int, str] | None = None
+        for run_id, version in self._base.queue(name):
+            seat = self._base.seat(run_id)
+            if seat is not None and run_id not in self.changes:
+                first = (seat.priority, version)
+                break
+        for seat in self.changes.values():
+            if seat is not None and (seat.group, seat.place) == (name, "queued"):
+                first = max(first or (-1, ""), (seat.priority, seat.version), key=itemgetter(0))
+        return first is not None and self.busy(name) < self._base.limit_of(first[1])
 
     def members(self, name: str) -> list[str]:
         """Ids of the runs that are under way in a group or queue for it, those under way first."""
@@ -281,4 +381,6 @@ def _place(queued: bool) -> Place:  # noqa: FBT001 - the database says it so
 def _seat_of(run: Run) -> _Seat | None:
     if run.ended is not None or run.held:
         return None
-    return _Seat(run.head.group, _place(run.queued), run.head.priority, run.version)
+    parent = run.head.parent
+    above = parent.holders if run.queued and parent is not None else ()
+    return _Seat(run.head.group, _place(run.queued), run.head.priority, run.version, above)

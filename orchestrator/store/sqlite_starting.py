@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import Struct, json
+
+from orchestrator.core.model import ParentRef
 from orchestrator.store.records import InboxRecord
 from orchestrator.store.starting import (
     DebouncedEvent,
@@ -25,6 +28,15 @@ Row = tuple[Any, ...]
 STARTING: Final[Mapping[str, str]] = load_queries(Path(__file__).parent / "sql" / "starting.sql")
 
 
+class _Above(Struct):
+    """What a run's head says of the runs above it."""
+
+    parent: ParentRef | None = None
+
+
+_above_of = json.Decoder(_Above).decode
+
+
 class SqliteStarting:
     """`StartingStore`, for `SqliteStore` to inherit."""
 
@@ -33,8 +45,8 @@ class SqliteStarting:
     async def group_members(self) -> list[GroupMember]:
         """See the port."""
         return [
-            GroupMember(run_id, group, bool(queued), priority, version)
-            for run_id, group, queued, priority, version in await self._rows("group_members")
+            GroupMember(run_id, group, bool(queued), priority, version, _above(head))
+            for run_id, group, queued, priority, version, head in await self._rows("group_members")
         ]
 
     async def schedules(self) -> list[StoredSchedule]:
@@ -107,6 +119,11 @@ def starting_rows(
             (one.outcome, one.reason, encode(one.runs).decode(), one.source, one.id) for one in settled
         ],
     }
+
+
+def _above(head: bytes | None) -> tuple[str, ...]:
+    parent = None if head is None else _above_of(head).parent
+    return () if parent is None else parent.holders
 
 
 def _debounced_row(shard: str, one: DebouncedEvent) -> Row:

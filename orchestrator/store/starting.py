@@ -27,13 +27,17 @@ PaceKey = tuple[str, int, str]
 
 
 class GroupMember(Struct, frozen=True):
-    """A live run of a concurrency group. `version`: the definition that it keeps to."""
+    """A live run of a concurrency group. `version`: the definition that it keeps to.
+
+    `above`: the runs in groups that wait for it, of a child that queues (`ParentRef.holders`).
+    """
 
     run_id: str
     group: str
     queued: bool
     priority: int
     version: str
+    above: tuple[str, ...] = ()
 
 
 class StoredSchedule(Struct, frozen=True):

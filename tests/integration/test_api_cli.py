@@ -106,6 +106,11 @@ async def test_apply_is_all_or_nothing(baton: Baton) -> None:
     assert [item["workflow"] for item in (await baton.coordinator.get("/api/workflows"))["items"]] == [
         "greet"
     ]
+    for one, other in (("a", "b"), ("b", "a")):
+        (directory / f"{one}.yaml").write_text(f"workflow: {one}\nsteps: [{{id: s, workflow: {other}}}]\n")
+    together = await baton("apply", "a.yaml", "b.yaml")
+    assert (together.code, "in a circle: a -> b -> a" in together.out) == (1, True)
+    assert len((await baton.coordinator.get("/api/workflows"))["items"]) == 1
     assert (await baton("apply", "new.yaml", "greet.yaml")).out.splitlines()[1].startswith("greet: unchanged")
 
 

@@ -291,3 +291,66 @@ async def test_a_fault_in_an_admission_does_not_lose_it(
         await finish(loop, runs[0])
         await finish(loop, runs[1])
         assert faults == []
+
+
+def crossed(name: str, own: str, of_child: str) -> tuple[str, str]:
+    """A workflow in a group, which sleeps and then starts a child in another one; and that child's."""
+    first = f"""
+workflow: {name}
+concurrency: {{group: {own}}}
+steps:
+  - {{id: first, action: do.it, target: h1, compensate: {{action: undo.it}}}}
+  - {{id: call, workflow: {name}-child}}
+"""
+    second = f"""
+workflow: {name}-child
+concurrency: {{group: {of_child}}}
+steps:
+  - {{id: a, action: do.it, target: h1}}
+"""
+    return first, second
+
+
+async def both_under_way(loop: Loop) -> tuple[str, str]:
+    """Two runs that hold a group each; the child of the first queues for the second's."""
+    for text in (*crossed("one", "g1", "g2"), *crossed("two", "g2", "g1")):
+        await loop.apply(text)
+    one = str(await loop.coordinator.submit(StartRun("one")))
+    two = str(await loop.coordinator.submit(StartRun("two")))
+    commands = {command.run_id: command for command in [await loop.command() for _ in range(2)]}
+    await loop.answer(commands[one])
+
+    async def queued() -> bool | None:
+        return [str(run.status) for run in await loop.runs(parent=one)] == ["queued"] or None
+
+    await eventually(queued, what="the child to queue", every=0.005)
+    await loop.crash()
+    await loop.start()
+    await loop.answer(commands[two])
+    return one, two
+
+
+async def test_rule_12_groups_that_would_wait_for_each_other(tmp_path: Path) -> None:
+    """The child that would close the circle fails its step, also after a restart; the other run goes on."""
+    async with Loop(tmp_path) as loop:
+        one, two = await both_under_way(loop)
+        undo = await loop.command()
+        assert (undo.action, undo.run_id) == ("undo.it", two)
+        run = await loop.run(two)
+        assert run.failure is not None
+        assert run.failure.code == "group_circle"
+        assert "'g1', 'g2'" in run.reason
+        await loop.answer(undo)
+        await loop.status(two, "compensated")
+        await loop.answer(await loop.command())
+        await loop.status(one, "succeeded")
+
+
+async def test_rule_12_groups_that_wait_for_each_other_are_an_alarm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it was not seen beforehand, the runs that queue for ever are counted as stranded."""
+    monkeypatch.setattr(GroupsInBatch, "_check_circle", lambda *_: None)
+    async with Loop(tmp_path, reconcile_every=0.02) as loop:
+        await both_under_way(loop)
+        await until(lambda: names(loop.metrics.render(), "baton_runs_stranded") == 2)

@@ -14,7 +14,7 @@ Which names an expression may use depends on where it stands:
 - the workflow's `output`: `event input steps run`, every step
 """
 
-from orchestrator.core.compiler.circles import workflow_circles
+from orchestrator.core.compiler.circles import group_deadlocks, workflow_circles
 from orchestrator.core.compiler.document import compile_definition
 
-__all__ = ["compile_definition", "workflow_circles"]
+__all__ = ["compile_definition", "group_deadlocks", "workflow_circles"]

@@ -1,6 +1,9 @@
 -- name: group_members
 -- Told which index: to give the rows in order it would else go along all runs that ever were.
-SELECT id, group_name, status = 'queued', priority, version FROM runs INDEXED BY runs_group
+-- Of a child that queues also the head, which says who waits for it.
+SELECT id, group_name, status = 'queued', priority, version,
+  CASE WHEN status = 'queued' AND parent <> '' THEN (SELECT head FROM run_heads WHERE num = runs.num) END
+FROM runs INDEXED BY runs_group
 WHERE group_name <> '' AND ended_at IS NULL AND waiting <> 'parent' ORDER BY num;
 
 -- name: schedules

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.compiler import workflow_circles
+from orchestrator.core.compiler import group_deadlocks, workflow_circles
 from orchestrator.core.definition import DebounceDef, Definition, ScheduleDef, ThrottleDef
 from tests.support.definitions import SECOND, compile_, do, problem, step
 
@@ -175,3 +175,24 @@ def test_circles_need_all_of_them() -> None:
     """A workflow that is not there starts nothing."""
     assert circles(starting("a", "b"), starting("c", "a")) == []
     assert circles() == []
+
+
+def test_children_in_the_group_of_a_run_above_are_found() -> None:
+    """By the shortest way, through workflows in other groups or none; templates say nothing."""
+
+    def grouped(name: str, group: str, *children: str) -> Definition:
+        steps = [do(f"s{i}", workflow=child) for i, child in enumerate(children)]
+        return compile_(step("first"), *steps, workflow=name, concurrency={"group": group})
+
+    def found(*definitions: Definition) -> list[list[str]]:
+        return group_deadlocks({one.name: one for one in definitions})
+
+    c = grouped("c", "g")
+    assert found(grouped("a", "g", "c"), c) == [["a", "c"]]
+    assert found(grouped("a", "g", "b", "d"), starting("b", "d"), grouped("d", "h", "c"), c) == [
+        ["a", "d", "c"]
+    ]
+    assert found(grouped("a", "h", "c"), c) == []
+    assert found(grouped("a", "${{ input.x }}", "c"), grouped("c", "${{ input.x }}")) == []
+    assert found(grouped("a", "g", "c")) == []
+    assert found(grouped("a", "g", "b"), starting("b", "a")) == [], "that is a circle"

@@ -342,6 +342,20 @@ def test_circles_between_documents() -> None:
     assert check_circles(documents[:2]) == []
 
 
+def test_rule_12_a_child_in_its_parents_group_is_told_of() -> None:
+    """It would wait for its parent, which waits for it; the place is the step that leads there."""
+    documents = []
+    for name, steps in (
+        ("a", "{id: s, workflow: b}"),
+        ("b", "{id: s, action: x.y, target: h}"),
+    ):
+        text = f"workflow: {name}\nconcurrency: {{group: g}}\nsteps: [{steps}]\n"
+        documents.append((text, f"{name}.yaml", read_workflow(text, name)))
+    (found,) = check_circles(documents)
+    assert (found.file, found.line) == ("a.yaml", 3)
+    assert "concurrency group: a -> b" in found.message
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -12,6 +12,7 @@ from orchestrator.document import read_workflow
 from orchestrator.starting.groups import (
     MAX_GROUP,
     GroupBusy,
+    GroupCircle,
     GroupDeadlock,
     Groups,
     GroupsInBatch,
@@ -238,6 +239,79 @@ def test_a_child_of_who_holds_the_group_is_refused() -> None:
             stage.start(head("child", version=version, parent=parent))
         assert caught.value.code == "group_deadlock"
     assert not stage.start(head("child", group="free", parent=parent))
+
+
+def below(*holders: str) -> ParentRef:
+    """For a child of whom these runs wait; which groups they are in is not asked for here."""
+    return ParentRef(holders[-1] if holders else "free", "s", 0, 1, 1, holders=holders)
+
+
+def test_rule_12_a_child_that_would_close_a_circle_of_groups_is_refused() -> None:
+    """Whoever would be the last to wait is told, by the names of the groups; in one batch or in several."""
+    for together in (True, False):
+        stage = Stage()
+        batch = stage.groups.begin() if together else None
+        assert not stage.start(head("p1", group="a"), batch)
+        assert not stage.start(head("p2", group="b"), batch)
+        assert stage.start(head("c1", group="b", parent=below("p1")), batch)
+        with pytest.raises(GroupCircle, match="'a', 'b'") as caught:
+            stage.start(head("c2", group="a", parent=below("p2")), batch)
+        assert caught.value.code == "group_circle"
+        assert stage.start(head("c3", group="a"), batch), "nobody waits for it: it may queue"
+        assert stage.start(head("c4", group="b", parent=below()), batch)
+        if batch is not None:
+            stage.groups.commit(batch)
+        assert stage.groups.stranded() == []
+
+
+def test_rule_12_a_circle_may_be_of_many_groups_and_generations() -> None:
+    """Also a run far above that holds a slot waits for the child."""
+    stage = Stage()
+    for name in ("a", "b", "c"):
+        stage.start(head(f"in {name}", group=name))
+    assert stage.start(head("to b", group="b", parent=below("in a")))
+    assert stage.start(head("to c", group="c", parent=below("in b")))
+    with pytest.raises(GroupCircle, match="'a', 'b', 'c'"):
+        stage.start(head("to a", group="a", parent=below("none", "in c", "nobody")))
+
+
+def test_rule_12_while_somebody_can_go_on_there_is_no_circle() -> None:
+    """One slot is enough: its run ends, and the others follow."""
+    stage = Stage()
+    stage.start(head("p1", group="a", version="v2"))
+    stage.start(head("other", group="a", version="v2"))
+    stage.start(head("p2", group="b"))
+    assert stage.start(head("c1", group="b", parent=below("p1")))
+    assert stage.start(head("c2", group="a", version="v2", parent=below("p2")))
+    stage.end("other")
+    assert stage.admit() == ["c2"]
+    assert stage.groups.stranded() == []
+
+
+def test_rule_12_who_no_longer_queues_closes_no_circle() -> None:
+    """A child that was cancelled, or began, is waited for by nobody in the queue."""
+    stage = Stage()
+    stage.start(head("p1", group="a"))
+    stage.start(head("p2", group="b"))
+    stage.start(head("c1", group="b", parent=below("p1")))
+    batch = stage.groups.begin()
+    stage.end("c1", batch)
+    assert stage.start(head("c2", group="a", parent=below("p2")), batch)
+
+
+def test_rule_12_a_circle_that_came_about_all_the_same_is_found() -> None:
+    """As after a restart, or with limits that differ: all who queue in it are named."""
+    groups = Groups(LIMITS.__getitem__)
+    seats = (("p1", "a", False, ()), ("p2", "b", False, ()), ("c1", "b", True, ("p1",)))
+    late = (("c2", "a", True, ("p2",)), ("behind", "a", True, ()), ("elsewhere", "d", True, ()))
+    members = [GroupMember(run, name, queued, 5, "v1", above) for run, name, queued, above in (*seats, *late)]
+    groups.load(members)
+    assert groups.stranded() == ["c2", "behind", "c1"]
+    groups = Groups(LIMITS.__getitem__)
+    groups.load(members[:3])
+    assert groups.stranded() == []
+    with pytest.raises(GroupCircle):
+        groups.begin().must_queue(head("c2", group="a", parent=below("p2")), limits())
 
 
 def test_a_restart_finds_the_same_order() -> None:
