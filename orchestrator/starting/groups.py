@@ -236,7 +236,7 @@ class GroupsInBatch:
         """Whether a new run has to wait.
 
         Raises `GroupDeadlock` when a run above it is in the group, `GroupCircle` when those above it hold
-        what the group's runs wait for, and `GroupBusy` when the workflow wants no second run instead of a queue.
+        what the group's runs wait for, and `GroupBusy` when the workflow wants no second run, not a queue.
         """
         name = head.group
         if head.parent is not None and name in head.parent.groups:
