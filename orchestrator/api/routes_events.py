@@ -16,11 +16,15 @@ __all__ = ["HANDLERS"]
 
 
 class EventAnswer(Struct, frozen=True):
-    """What became of an event: one of `INBOX_OUTCOMES`; `reason` says why."""
+    """What became of an event: one of `INBOX_OUTCOMES`; `reason` says why.
+
+    `more_runs`: how many there are besides those that `runs` names.
+    """
 
     outcome: str
     reason: str
     runs: list[str]
+    more_runs: int
 
 
 @post(
@@ -39,7 +43,7 @@ async def send_event(parts: TheParts, request: Request[Any, Any, Any], body: Raw
         body, request.headers.get("content-type"), request.headers, limit=parts.settings.max_event_bytes
     )
     record: InboxRecord = await parts.ask(EventReceived(event, event.traceparent))
-    return EventAnswer(record.outcome, record.reason, record.runs)
+    return EventAnswer(record.outcome, record.reason, record.runs, record.more)
 
 
 HANDLERS = (send_event,)

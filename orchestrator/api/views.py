@@ -89,6 +89,7 @@ class InboxView(Struct, frozen=True):
     outcome: str
     reason: str
     runs: list[str]
+    more_runs: int
 
 
 def item_list(page: Page[Any], items: list[T]) -> ItemList[T]:
@@ -140,4 +141,5 @@ def inbox_view(record: InboxRecord) -> InboxView:
         outcome=record.outcome,
         reason=record.reason,
         runs=record.runs,
+        more_runs=record.more,
     )

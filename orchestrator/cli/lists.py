@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from orchestrator.cli.client import segment
-from orchestrator.cli.output import moment, printable, say, show_json, show_table
+from orchestrator.cli.output import moment, named_runs, printable, say, show_json, show_table
 from orchestrator.cli.remote import Remote, UsageError, remote_of
 
 __all__ = ["agents", "dead", "inbox"]
@@ -70,7 +70,7 @@ def list_inbox(
             one["id"],
             one["type"],
             one["outcome"],
-            one["reason"][:100] or " ".join(one["runs"]),
+            one["reason"][:100] or " ".join(named_runs(one)),
         )
         for one in page["items"]
     )

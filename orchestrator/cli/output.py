@@ -8,7 +8,17 @@ from typing import Any
 
 from schemas.errors import BatonError
 
-__all__ = ["columns", "json_text", "moment", "printable", "say", "say_error", "show_json", "show_table"]
+__all__ = [
+    "columns",
+    "json_text",
+    "moment",
+    "named_runs",
+    "printable",
+    "say",
+    "say_error",
+    "show_json",
+    "show_table",
+]
 
 
 def say(text: str) -> None:
@@ -39,6 +49,12 @@ def say_error(error: BatonError, *, as_json: bool) -> None:
 def printable(text: str) -> str:
     """Text from outside without what could steer a terminal."""
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
+def named_runs(answer: dict[str, Any]) -> list[str]:
+    """The ids of an event's runs, and how many more there are."""
+    more = answer["more_runs"]
+    return [*answer["runs"], *([f"and {more} more"] if more else [])]
 
 
 def columns(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from orchestrator.cli.bulk import moment_of
 from orchestrator.cli.client import ApiClient, segment
-from orchestrator.cli.output import json_text, moment, printable, say, show_json, show_table
+from orchestrator.cli.output import json_text, moment, named_runs, printable, say, show_json, show_table
 from orchestrator.cli.remote import Remote, data_argument, remote_of
 from orchestrator.cli.steer import register
 from orchestrator.cli.timeline import FEW, follow, timeline
@@ -80,7 +80,7 @@ def emit(
     if options.json:
         show_json(answer)
     else:
-        say(printable("\n".join([_outcome(answer), *answer["runs"]])))
+        say(printable("\n".join([_outcome(answer), *named_runs(answer)])))
     return 1 if answer["outcome"] == "rejected" else 0
 
 

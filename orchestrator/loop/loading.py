@@ -11,7 +11,7 @@ from orchestrator.loop.work import Loaded
 from orchestrator.starting.due import DebounceDue, ScheduleDue
 from orchestrator.starting.pacing import load_pace
 from orchestrator.starting.triggers import Wanted
-from orchestrator.store.port import InboxRecord, Store
+from orchestrator.store.port import InboxRecord, KeptEvent, Store
 from orchestrator.store.starting import DebouncedEvent
 from schemas.events import Event
 from schemas.times import Micros
@@ -49,6 +49,8 @@ class Loader:
                 loaded.kept[one.key] = await self._store.kept_at(
                     one.place, one.since, content.after, KEPT_AT_ONCE
                 )
+        if kept := {_name(one) for some in loaded.kept.values() for one in some}:
+            loaded.events.update(await self._store.seen_events(kept))
         ids = set().union(*(run_ids(content) for content in contents)) if contents else set()
         ids.update(one.run_id for some in loaded.waiting.values() for one in some)
         loaded.runs = await self._runs(ids)
@@ -105,6 +107,11 @@ def _event(content: Content | None) -> Event | None:
     if isinstance(content, EventReceived | ScheduleDue):
         return content.event
     return content.waiting.event if isinstance(content, DebounceDue) else None
+
+
+def _name(kept: KeptEvent) -> tuple[str, str]:
+    """What an event is known by in the inbox."""
+    return kept.event["source"], kept.event["id"]
 
 
 def _keys(contents: Contents, wants: Iterable[Wanted], loaded: Loaded) -> set[tuple[str, str]]:

@@ -12,7 +12,7 @@ from orchestrator.loop.intake import LookForEvent
 from orchestrator.loop.wanted import take_wanted
 from orchestrator.loop.work import Work
 from orchestrator.starting.due import ScheduleDue
-from orchestrator.starting.outcomes import Outcome, inbox_record
+from orchestrator.starting.outcomes import Outcome, delivered_later, inbox_record
 from orchestrator.starting.pacing import trigger_of
 from orchestrator.starting.triggers import Refused, Wanted, wanted_by, wanted_runs
 from orchestrator.store.port import InboxRecord, Place, WaitingTask
@@ -86,7 +86,10 @@ def offer_kept(work: Work, asked: LookForEvent) -> None:
         run = work.runs.get(one.run_id)
         if run is None or not _waits(run, one):
             return
-        _give(work, [one], event.event)
+        if _give(work, [one], event.event):
+            known = work.events.get((event.event["source"], event.event["id"]))
+            if known is not None:  # else the inbox has forgotten it
+                work.settle(delivered_later(known, one.run_id))
     run = work.runs.get(one.run_id)
     if len(kept) == KEPT_AT_ONCE and run is not None and _waits(run, one):
         work.look_ups.append(LookForEvent(one, after=kept[-1].num))

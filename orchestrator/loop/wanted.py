@@ -43,9 +43,7 @@ def end_debounce(work: Work, waiting: DebouncedEvent) -> None:
         want = Wanted(definition, waiting.key, waiting.input, waiting.number)
         outcome = _start(work, waiting.event, want, waiting.traceparent)
     known = work.events.get((waiting.event.source, waiting.event.id))
-    record = settled(known, waiting.event, outcome, work.now)
-    work.events[record.source, record.id] = record
-    work.batch.settled.append(record)
+    work.settle(settled(known, waiting.event, outcome, work.now))
 
 
 def admit(work: Work, run_id: str) -> None:

@@ -96,6 +96,7 @@ class Work:
         self.events = loaded.events
         self.loaded = loaded
         self.applied: list[Definition] = []
+        self._settled: dict[tuple[str, str], InboxRecord] = {}
         self.look_ups: list[LookForEvent] = []
         """To be made once this batch is committed."""
         self.settings = settings
@@ -203,6 +204,11 @@ class Work:
             self.events[record.source, record.id] = record
         self.batch.inbox.append(record)
 
+    def settle(self, record: InboxRecord) -> None:
+        """Note that more became of an event that the inbox has."""
+        event = (record.source, record.id)
+        self.events[event] = self._settled[event] = record
+
     def keep_event(self, place: Place, scope: dict[str, Any]) -> None:
         """Keep an event for a while, for tasks that come to wait for it."""
         expires_at = self.now + int(self.settings.keep_events * 1_000_000)
@@ -222,6 +228,7 @@ class Work:
     def close(self) -> Batch:
         """All is decided: the batch as it is to be written."""
         self._outgoing.order()
+        self.batch.settled.extend(self._settled.values())
         return self.batch
 
     # what follows from a move

@@ -71,7 +71,8 @@ class InboxRecord(Struct, frozen=True, omit_defaults=True):
     """What became of an event, or of a result that was refused. `outcome` is one of `INBOX_OUTCOMES`.
 
     An event (`kind` is `event`) is known by `(source, id)` for as long as its row is kept; of refused results
-    (`kind` is `result`, `source` the agent, `id` the command) there may be several alike.
+    (`kind` is `result`, `source` the agent, `id` the command) there may be several alike. `more`: how many
+    runs there are besides those that `runs` names.
     """
 
     source: str
@@ -82,6 +83,7 @@ class InboxRecord(Struct, frozen=True, omit_defaults=True):
     type: str = ""
     reason: str = ""
     runs: list[str] = []
+    more: int = 0
 
 
 class OutboxMessage(Struct, frozen=True):
@@ -170,7 +172,7 @@ class Batch:
     """Workflow -> version that new runs take from now on."""
     inbox: list[InboxRecord] = field(default_factory=list)
     settled: list[InboxRecord] = field(default_factory=list)
-    """What became, after all, of events that the inbox has as `debounced`."""
+    """Events that the inbox has, of which more became since."""
     started: list[Run] = field(default_factory=list)
     changed: dict[str, Run] = field(default_factory=dict)
     facts: list[tuple[str, int, Fact]] = field(default_factory=list)

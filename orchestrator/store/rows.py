@@ -104,12 +104,12 @@ def inbox_row(shard: str, record: InboxRecord) -> Row:
     """Values for `add_inbox`."""
     runs = _encode(record.runs).decode()
     source = (shard, record.kind, record.source, record.id, record.type)
-    return (*source, record.at, record.outcome, record.reason, runs)
+    return (*source, record.at, record.outcome, record.reason, runs, record.more)
 
 
 def inbox_of(row: Row) -> InboxRecord:
-    """The record in a row of (source, id, outcome, at, kind, type, reason, runs)."""
-    return InboxRecord(*(*row[:-1], _ids(row[-1])))
+    """The record in a row of (source, id, outcome, at, kind, type, reason, runs, more)."""
+    return InboxRecord(*(*row[:-2], _ids(row[-2]), row[-1]))
 
 
 def outbox_row(shard: str, message: OutboxMessage) -> Row:

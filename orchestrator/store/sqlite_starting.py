@@ -99,7 +99,7 @@ class SqliteStarting:
 def starting_rows(
     changes: StartingChanges, settled: Iterable[InboxRecord], shard: str
 ) -> dict[str, list[Row]]:
-    """The changes, and what became of debounced events, as values for each query of `STARTING`.
+    """The changes, and what else became of events, as values for each query of `STARTING`.
 
     In the order in which they must be written.
     """
@@ -116,7 +116,8 @@ def starting_rows(
             (one.workflow, one.number, one.key, shard, one.expires_at) for one in changes.starts
         ],
         "settle_event": [
-            (one.outcome, one.reason, encode(one.runs).decode(), one.source, one.id) for one in settled
+            (one.outcome, one.reason, encode(one.runs).decode(), one.more, one.source, one.id)
+            for one in settled
         ],
     }
 

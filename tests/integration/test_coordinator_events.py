@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.core.model import Run
 from orchestrator.loop.intake import StartRun
+from orchestrator.starting import outcomes
 from schemas.messages import Command
 from tests.support.loop import Loop
 from tests.support.waiting import eventually, until
@@ -106,6 +107,10 @@ async def test_an_event_that_came_before_the_wait_counts(tmp_path: Path) -> None
         run_id = await loop.coordinator.submit(StartRun("shop", "", {"order": 7}))
         run = await loop.status(run_id, "succeeded")
         assert run.steps["paid"][0].output["id"] == "first"
+        assert await outcome(loop, "first") == ("delivered", [run_id])
+        assert (await loop.store.seen_events([("/tests", "first")]))["/tests", "first"].reason == ""
+        for event_id in ("expired", "nothing", "second"):
+            assert await outcome(loop, event_id) == ("no_trigger", [])
 
 
 async def test_one_event_serves_many_runs_but_each_once(tmp_path: Path) -> None:
@@ -162,6 +167,27 @@ async def test_more_wait_for_an_event_than_one_batch_takes(tmp_path: Path) -> No
         await paid(loop, "1")
         for run_id in runs:
             await loop.status(run_id, "succeeded")
+        found, named = await outcome(loop, "1")
+        assert (found, sorted(named)) == ("delivered", sorted(map(str, runs)))
+
+
+async def test_of_very_many_runs_the_inbox_names_some_and_counts_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they got the event in its own batch or in a later one."""
+    monkeypatch.setattr(outcomes, "NAMED", 4)
+    document = "workflow: many\nsteps: [{id: hear, wait_for: {event: com.example.paid}}]\n"
+    for at_once in (3, 6):
+        (directory := tmp_path / str(at_once)).mkdir()
+        async with Loop(directory, max_batch=at_once) as loop:
+            await loop.apply(document)
+            runs = [await loop.coordinator.submit(StartRun("many")) for _ in range(10)]
+            await paid(loop, "1")
+            for run_id in runs:
+                await loop.status(run_id, "succeeded")
+            record = (await loop.store.seen_events([("/tests", "1")]))["/tests", "1"]
+            assert (record.outcome, len(set(record.runs)), record.more) == ("delivered", 4, 6)
+            assert set(record.runs) < set(runs)
 
 
 async def test_only_so_many_events_are_kept(tmp_path: Path) -> None:

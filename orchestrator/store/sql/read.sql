@@ -22,7 +22,7 @@ SELECT id FROM runs WHERE workflow = ? AND key = ? AND key <> '' AND ended_at IS
 SELECT id FROM runs WHERE retry_of = ? AND retry_of <> '' AND ended_at IS NULL;
 
 -- name: seen_event
-SELECT source, id, outcome, at, kind, type, reason, runs FROM inbox
+SELECT source, id, outcome, at, kind, type, reason, runs, more FROM inbox
 WHERE source = ? AND id = ? AND kind = 'event';
 
 -- name: unsent
@@ -155,11 +155,11 @@ WHERE parent = :parent AND parent <> '' AND (:workflow IS NULL OR workflow = :wo
 ORDER BY num DESC LIMIT :limit;
 
 -- name: inbox
-SELECT num, source, id, outcome, at, kind, type, reason, runs FROM inbox
+SELECT num, source, id, outcome, at, kind, type, reason, runs, more FROM inbox
 WHERE num < ? ORDER BY num DESC LIMIT ?;
 
 -- name: inbox_of_outcome
-SELECT num, source, id, outcome, at, kind, type, reason, runs FROM inbox
+SELECT num, source, id, outcome, at, kind, type, reason, runs, more FROM inbox
 WHERE outcome = ? AND num < ? ORDER BY num DESC LIMIT ?;
 
 -- name: count_runs

@@ -46,7 +46,8 @@ INSERT INTO throttled_starts (workflow, number, key, shard, expires_at) VALUES (
 
 -- name: settle_event
 -- One that the inbox has forgotten meanwhile stays forgotten.
-UPDATE inbox SET outcome = ?, reason = ?, runs = ? WHERE source = ? AND id = ? AND kind = 'event';
+UPDATE inbox SET outcome = ?, reason = ?, runs = ?, more = ?
+WHERE source = ? AND id = ? AND kind = 'event';
 
 -- name: prune_starts
 DELETE FROM throttled_starts WHERE num IN (

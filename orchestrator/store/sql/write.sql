@@ -12,7 +12,8 @@ INSERT INTO current_definitions (workflow, version) VALUES (?, ?)
 ON CONFLICT (workflow) DO UPDATE SET version = excluded.version;
 
 -- name: add_inbox
-INSERT INTO inbox (shard, kind, source, id, type, at, outcome, reason, runs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO inbox (shard, kind, source, id, type, at, outcome, reason, runs, more)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: add_run
 INSERT INTO runs (

@@ -1,6 +1,6 @@
 """What the inbox says of an event that asked for several things."""
 
-from orchestrator.starting.outcomes import Outcome, inbox_record, settled
+from orchestrator.starting.outcomes import NAMED, Outcome, delivered_later, inbox_record, settled
 from schemas.events import new_event
 
 EVENT = new_event(id="1", source="/s", type="a.b", at=0)
@@ -38,3 +38,28 @@ def test_a_debounced_event_is_settled_when_it_is_due() -> None:
     record = settled(other, EVENT, Outcome("started", ["r1"]), 9)
     assert (record.outcome, record.runs, record.at) == ("started", ["v1", "r1"], 7)
     assert settled(None, EVENT, Outcome("started", ["r1"]), 9).runs == ["r1"]
+
+
+def test_a_kept_event_that_a_run_takes_is_delivered() -> None:
+    """What it started counts more; the reason why it did nothing is gone, any other stays."""
+    kept = inbox_record(EVENT, [Outcome("no_trigger", reason="kept for 60 s")], 7)
+    taken = delivered_later(kept, "r1")
+    assert (taken.outcome, taken.runs, taken.reason, taken.at) == ("delivered", ["r1"], "", 7)
+    assert delivered_later(taken, "r2").runs == ["r1", "r2"]
+    started = inbox_record(EVENT, [Outcome("started", ["s1"])], 7)
+    assert delivered_later(started, "r1") == started
+    other = inbox_record(EVENT, [Outcome("duplicate", ["r0"], "u: taken")], 7)
+    taken = delivered_later(other, "r1")
+    assert (taken.outcome, taken.runs, taken.reason) == ("delivered", ["r1"], "u: taken")
+
+
+def test_of_very_many_runs_some_are_named() -> None:
+    """The others are counted, also when more come."""
+    many = [f"r{number}" for number in range(NAMED + 5)]
+    record = inbox_record(EVENT, [Outcome("delivered", many)], 7)
+    assert (record.runs, record.more) == (many[:NAMED], 5)
+    assert delivered_later(record, "late").more == 6
+    record = settled(record, EVENT, Outcome("started", ["s1"]), 9)
+    assert (record.outcome, record.runs, record.more) == ("started", ["s1"], 0)
+    record = settled(inbox_record(EVENT, [Outcome("started", many)], 7), EVENT, Outcome("started", ["s"]), 9)
+    assert (len(record.runs), record.more) == (NAMED, 6)
