@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.codec import MAX_OUTPUT_BYTES
+
 __all__ = [
     "MAX_ARCHIVE_HEADER_BYTES",
     "MAX_BODY_BYTES",
@@ -19,9 +21,6 @@ __all__ = [
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
-
-MAX_OUTPUT_BYTES: Final = 256 * KIB
-"""Largest output of an action, as JSON; beyond it the attempt fails with `output_too_large`."""
 
 MAX_LOG_BYTES: Final = 16 * KIB
 """How much of the tail of what an action printed goes into its result."""

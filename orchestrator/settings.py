@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from orchestrator.core.costs import MAX_EXPRESSION_COST
 from orchestrator.core.inputs import Limits
-from schemas.codec import MAX_EVENT_BYTES
+from schemas.codec import MAX_EVENT_BYTES, MAX_MESSAGE_BYTES, MAX_OUTPUT_BYTES
 from schemas.errors import InvalidInput
 from schemas.names import NAME_PATTERN
 from schemas.workflow import MAX_EXPRESSION, MAX_STEPS
@@ -49,9 +49,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Events are taken in only while fewer runs wait for room in their concurrency group."""
     max_batch: Positive = 500
     """Most messages decided in one transaction."""
-    max_event_bytes: Positive = MAX_EVENT_BYTES
-    max_output_bytes: Positive = 256 * 1024
-    """Largest output of one step; a larger one fails the step."""
+    max_event_bytes: Annotated[int, Meta(ge=8 * 1024, le=MAX_MESSAGE_BYTES)] = MAX_EVENT_BYTES
+    """Largest event; a larger one is a dead letter, and a step that would emit one fails."""
+    max_output_bytes: Annotated[int, Meta(ge=1, le=MAX_OUTPUT_BYTES)] = MAX_OUTPUT_BYTES
+    """Largest output of one step; a larger one fails the step. At most what agents send."""
     max_args_bytes: Annotated[int, Meta(ge=1, le=512 * 1024)] = 512 * 1024
     """Largest arguments of one command."""
     max_steps: Annotated[int, Meta(ge=1, le=MAX_STEPS)] = MAX_STEPS
@@ -99,6 +100,7 @@ def limits_of(settings: Settings) -> Limits:
         wait=settings.max_wait_days * 86_400_000_000,
         args_bytes=settings.max_args_bytes,
         output_bytes=settings.max_output_bytes,
+        event_bytes=settings.max_event_bytes,
     )
 
 

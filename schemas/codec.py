@@ -12,6 +12,7 @@ __all__ = [
     "MAX_EVENT_BYTES",
     "MAX_INTEGER",
     "MAX_MESSAGE_BYTES",
+    "MAX_OUTPUT_BYTES",
     "Malformed",
     "decode",
     "decode_json",
@@ -25,6 +26,9 @@ MAX_DEPTH: Final = 64
 
 MAX_EVENT_BYTES: Final = 64 * 1024
 """Largest event that is accepted (CloudEvents 1.0 asks every intermediary to forward this much)."""
+
+MAX_OUTPUT_BYTES: Final = 256 * 1024
+"""Largest output of an action, as JSON: agents send no larger one."""
 
 MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """Largest command or result that is accepted."""

@@ -13,6 +13,7 @@ from orchestrator.core.definition import Definition
 from orchestrator.core.facts import Fact
 from orchestrator.core.model import Run, RunStatus
 from orchestrator.core.registry import Registry
+from schemas.codec import MAX_EVENT_BYTES, MAX_OUTPUT_BYTES
 from schemas.errors import Conflict
 from schemas.messages import Command, Result
 from schemas.times import Micros
@@ -63,7 +64,8 @@ class Limits(Struct, frozen=True):
     history: int = 200_000
     wait: Micros = 366 * 86_400_000_000
     args_bytes: int = 512 * 1024
-    output_bytes: int = 256 * 1024
+    output_bytes: int = MAX_OUTPUT_BYTES
+    event_bytes: int = MAX_EVENT_BYTES
 
 
 NO_LIMITS: Final = Limits()

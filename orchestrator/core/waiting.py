@@ -20,7 +20,7 @@ from orchestrator.core.inputs import (
 from orchestrator.core.model import Task, Wait, WaitOn
 from orchestrator.core.scope import Scope, task_scope
 from orchestrator.core.turn import Turn
-from schemas.codec import MAX_EVENT_BYTES, encode
+from schemas.codec import encode
 from schemas.errors import BatonError, InvalidInput
 from schemas.messages import ErrorInfo
 from schemas.times import Micros, parse_duration, to_rfc3339
@@ -205,10 +205,12 @@ def _emit(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
     if len(subject) > _MAX_SUBJECT or any(unicodedata.category(char) == "Cc" for char in subject):
         message = f"the event's subject is longer than {_MAX_SUBJECT} characters or has a control character"
         raise InvalidInput(message, code="bad_subject", hint="put what is longer into data")
-    size = len(encode(data))
-    if size > MAX_EVENT_BYTES - _ROOM:
+    size, limit = len(encode(data)), turn.env.limits.event_bytes
+    if size > limit - _ROOM:
         raise InvalidInput(
-            f"the event's data has {size} bytes, more than {MAX_EVENT_BYTES - _ROOM}", code="event_too_large"
+            f"the event's data has {size} bytes, more than {limit - _ROOM} "
+            f"(setting max_event_bytes, less {_ROOM} for its attributes)",
+            code="event_too_large",
         )
     event_id = f"{turn.run.head.id}/{step.id}/{index}/{attempt}"
     turn.record(

@@ -37,6 +37,7 @@ from orchestrator.starting.due import AdmitQueued, DebounceDue, PlanSchedules, S
 from orchestrator.starting.retries import kept_steps
 from orchestrator.starting.triggers import check_input, check_key
 from orchestrator.store.port import InboxRecord
+from schemas.codec import encode
 from schemas.errors import Conflict, InvalidInput, NotFound
 from schemas.messages import Command, ErrorInfo, Result
 
@@ -81,8 +82,8 @@ def _on_result(work: Work, content: ResultArrived) -> None:
         _refuse_result(work, result, "no such run")
         return
     limit = work.settings.max_output_bytes
-    if content.size > limit:
-        result = _without_output(result, content.size, limit)
+    if content.size > limit and (size := len(encode(result.output))) > limit:
+        result = _without_output(result, size, limit)
     work.apply(result.run_id, ResultReceived(result))
 
 
@@ -221,7 +222,7 @@ def _refuse_result(work: Work, result: Result, reason: str) -> None:
 
 def _without_output(result: Result, size: int, limit: int) -> Result:
     """A result whose output is too large to keep: the action had its effect, but its step cannot go on."""
-    message = f"the output has {size} bytes, more than {limit}"
+    message = f"the output has {size} bytes, more than the limit of {limit} (setting max_output_bytes)"
     error = ErrorInfo(code="output_too_large", message=message, retryable=False)
     return replace(result, output=None, log="", error=result.error or error)
 

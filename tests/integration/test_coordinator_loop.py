@@ -150,13 +150,22 @@ async def test_a_step_whose_output_is_too_large_fails_and_is_undone(tmp_path: Pa
         await loop.apply(PLAIN)
         await loop.event(EVENT, data())
         asked = await loop.command()
-        await loop.answer(asked, output="x" * 2_000)
+        await loop.answer(asked, output="x" * 1_999)  # in quotes
         undo = await loop.command()
         assert (undo.kind, undo.step) == (CommandKind.COMPENSATE, "a")
         await loop.answer(undo)
         run = await loop.status(asked.run_id, "compensated")
         assert run.failure is not None
         assert run.failure.code == "output_too_large"
+
+
+async def test_an_output_may_be_as_large_as_the_limit_whatever_else_is_in_the_result(tmp_path: Path) -> None:
+    """What stands around it is not counted."""
+    async with Loop(tmp_path, max_output_bytes=2_000) as loop:
+        await loop.apply(PLAIN)
+        await loop.event(EVENT, data())
+        await loop.answer(await loop.command(), output="x" * 1_998)
+        assert (await loop.command()).step == "b"
 
 
 async def test_garbage_by_the_thousand_and_good_events_among_it(loop: Loop) -> None:

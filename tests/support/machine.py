@@ -9,7 +9,18 @@ from msgspec import structs
 from orchestrator.core import machine
 from orchestrator.core.compiler import compile_definition
 from orchestrator.core.facts import Fact
-from orchestrator.core.inputs import Emission, Env, Input, Move, ResultReceived, Signal, StartChild, Wake
+from orchestrator.core.inputs import (
+    NO_LIMITS,
+    Emission,
+    Env,
+    Input,
+    Limits,
+    Move,
+    ResultReceived,
+    Signal,
+    StartChild,
+    Wake,
+)
 from orchestrator.core.model import (
     ParentRef,
     Run,
@@ -59,8 +70,10 @@ class Saga:
         parent: ParentRef | None = None,
         queued: bool = False,
         kept: Mapping[str, tuple[Task, ...]] | None = None,
+        limits: Limits = NO_LIMITS,
         **document: Any,
     ) -> None:
+        self.limits = limits
         data = {"workflow": "test", "steps": list(steps), **document}
         self.definition = compile_definition(msgspec.convert(data, Workflow))
         self.now = START
@@ -85,7 +98,7 @@ class Saga:
         self._take(machine.start(self.definition, head, self._env(), queued=queued, kept=kept))
 
     def _env(self) -> Env:
-        return Env(now=self.now, jitter=0.5, epoch=1, registry=self.registry)
+        return Env(now=self.now, jitter=0.5, epoch=1, registry=self.registry, limits=self.limits)
 
     def _take(self, move: Move) -> Move:
         self.run: Run = move.run

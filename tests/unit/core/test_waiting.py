@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.inputs import ApproveTask, CancelRun, EventArrived, IllegalInput
+from orchestrator.core.inputs import ApproveTask, CancelRun, EventArrived, IllegalInput, Limits
 from orchestrator.core.model import StepStatus
 from tests.support.machine import Saga, step
 
@@ -124,6 +124,16 @@ def test_an_event_that_is_too_large_is_not_published() -> None:
     assert saga.emissions == []
     assert saga.run.failure is not None
     assert saga.run.failure.code == "event_too_large"
+    assert "max_event_bytes" in saga.run.failure.message
+
+
+def test_how_large_an_event_may_be_is_a_setting() -> None:
+    """Its attributes have room besides."""
+    document = {"id": "e", "emit": {"type": "live", "data": "${{ input.v }}"}}
+    for limit, good in ((80 * 1024, True), (72 * 1024, False)):
+        limits = Limits(event_bytes=limit)
+        saga = Saga(document, given={"v": "x" * 70_000}, limits=limits)
+        assert (saga.status == "succeeded") is good
 
 
 def approval(**fields: Any) -> Saga:
