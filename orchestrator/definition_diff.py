@@ -13,6 +13,10 @@ from schemas.workflow import Workflow
 __all__ = ["DefinitionDiff", "FieldChange", "StepChange", "diff_definitions", "diff_text"]
 
 
+_KEPT = ("timeout", "concurrency", "priority")
+"""What a run takes from its document when it starts, and has from then on."""
+
+
 class FieldChange(Struct, frozen=True):
     """A field that differs; null is also what a document does not say."""
 
@@ -34,13 +38,15 @@ class DefinitionDiff(Struct, frozen=True):
 
     `workflow`: fields outside the steps. `order`: whether the steps that both have stand in another order.
     `fixed`: the steps of the old one that are changed or gone; a live run can only be moved while it has
-    begun none of them.
+    begun none of them. `kept`: the fields outside the steps that differ, and that a moved run has from the old
+    one all the same.
     """
 
     workflow: list[FieldChange]
     steps: list[StepChange]
     order: bool
     fixed: list[str]
+    kept: list[str]
 
     @property
     def is_empty(self) -> bool:
@@ -61,11 +67,13 @@ def diff_definitions(old: Workflow, new: Workflow) -> DefinitionDiff:
             fields = [FieldChange(name, before[step].get(name), after[step].get(name)) for name in differing]
             steps.append(StepChange(step, "changed", fields))
     both = [step for step in before if step in after]
+    workflow = _fields(_frame(old), _frame(new))
     return DefinitionDiff(
-        workflow=_fields(_frame(old), _frame(new)),
+        workflow=workflow,
         steps=steps,
         order=both != [step for step in after if step in before],
         fixed=[step for step in before if changes.touches(step)],
+        kept=[change.field for change in workflow if change.field in _KEPT],
     )
 
 

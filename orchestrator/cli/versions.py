@@ -78,6 +78,8 @@ def diff_versions(
     else:
         say(printable(diff_text(first[1], second[1], (f"{name} {first[0]}", f"{name} {second[0]}"))))
         say(f"\n{_movable(found.fixed)}")
+        if found.kept:
+            say(f"a run that is moved keeps what it started with: {', '.join(found.kept)}")
     return 0 if found.is_empty else 1
 
 

@@ -75,6 +75,10 @@ async def test_a_run_is_asked_moved_approved_and_retried(baton: Baton) -> None:
     differs = await baton("workflows", "diff", "careful")
     assert (differs.code, "@@ step last (changed) @@" in differs.out) == (1, True)
     assert "have not begun: last" in differs.out
+    assert "a run that is moved keeps" not in differs.out
+    (baton.stage.directory / "longer.yaml").write_text(CAREFUL.replace("steps:", "timeout: 3h\nsteps:"))
+    longer = await baton("workflows", "diff", "careful", "longer.yaml")
+    assert "a run that is moved keeps what it started with: timeout" in longer.out
     versions = (await baton("workflows", "versions", "careful", "--json")).json["items"]
     assert [(one["version"], one["live_runs"]) for one in versions] == [(mended, 0), (broken, 2)]
     moved = await baton("runs", "move", run_id, "--to", mended[:10], "--why", "mended", "--json")

@@ -25,6 +25,14 @@ def test_no_difference_is_nothing() -> None:
     assert diff_definitions(workflow(A, B), workflow(A, B)).is_empty
 
 
+def test_what_a_moved_run_keeps_is_named() -> None:
+    """Its time limit, group and priority are those that it started with."""
+    old = workflow(A, timeout="1h", description="x")
+    new = workflow(A, timeout="2h", description="y", concurrency={"group": "g"}, priority=7)
+    assert sorted(diff_definitions(old, new).kept) == ["concurrency", "priority", "timeout"]
+    assert diff_definitions(old, workflow(A, timeout="1h", description="y")).kept == []
+
+
 def test_each_change_has_its_part() -> None:
     """The frame, removed, added and changed steps; the unchanged ones are not shown."""
     old = workflow(A, B, {"id": "c", "needs": [], "timeout": "1m"})
