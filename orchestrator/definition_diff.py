@@ -38,8 +38,8 @@ class DefinitionDiff(Struct, frozen=True):
 
     `workflow`: fields outside the steps. `order`: whether the steps that both have stand in another order.
     `fixed`: the steps of the old one that are changed or gone; a live run can only be moved while it has
-    begun none of them. `kept`: the fields outside the steps that differ, and that a moved run has from the old
-    one all the same.
+    begun none of them. `kept`: the fields outside the steps that differ, and that a moved run has from
+    the old one all the same.
     """
 
     workflow: list[FieldChange]
