@@ -119,19 +119,28 @@ def _throttle(sim: "Simulation", run: Run) -> tuple[int, int] | None:
 
 @at_batch
 def a_debounced_event_is_settled_once(sim: "Simulation", epoch: int, batch: Batch) -> str | None:
-    """Of the events of a debounce the last one counts, once; what came before it is never heard of again."""
+    """Of the events of a debounce the last one counts, once; what came before it is never heard of again.
+
+    Besides these only what a task took is settled, which then is delivered, unless it started a run.
+    """
     if not (batch.settled or batch.starting.debounced):
         return None
     inbox = {(one.source, one.id) for one in batch.inbox if one.outcome == "debounced"}
     known = {(one.event.source, one.event.id) for one in sim.observer.debounced.values() if one is not None}
     settled = [(one.source, one.id) for one in batch.settled]
-    if len(set(settled)) < len(settled) or set(settled) - known - inbox:
-        return f"settled was {settled}, debounced {known | inbox}"
+    taken = {
+        fact.event for _, _, fact in batch.facts if isinstance(fact, TaskDone) and fact.event is not None
+    }
+    if len(set(settled)) < len(settled) or set(settled) - known - inbox - taken:
+        return f"settled was {settled}, debounced {known | inbox}, taken {taken}"
+    for one in batch.settled:
+        if (one.source, one.id) in taken and one.outcome not in ("started", "delivered"):
+            return f"event {one.id} was taken, and is {one.outcome}"
     for key, now in batch.starting.debounced.items():
         before = sim.observer.debounced.get(key)
         if before is not None:
             name = (before.event.source, before.event.id)
             over = now is None or now.first_at != before.first_at
-            if (name in settled) != over:
+            if name not in taken and (name in settled) != over:
                 return f"event {name[1]} was {'forgotten' if over else 'settled'}, and then waits {now}"
     return None
