@@ -61,6 +61,7 @@ def _add(total: Counter[str], outcome: Outcome) -> None:
     total["virtual"] += round(outcome.virtual)
     total.update({f"end:{status}": count for status, count in outcome.ends.items()})
     total.update({f"move:{name}": count for name, count in outcome.moves.items()})
+    total.update({f"reached:{name}": count for name, count in outcome.reached.items()})
     total.update({f"fault:{name}": count for name, count in outcome.faults.items()})
 
 
@@ -73,6 +74,7 @@ def summary(total: Counter[str], failed: list[int], seconds: float) -> dict[str,
         "ends": {name[4:]: total[name] for name in sorted(total) if name.startswith("end:")},
         "faults": {name[6:]: total[name] for name in sorted(total) if name.startswith("fault:")},
         "operator_moves": {name[5:]: total[name] for name in sorted(total) if name.startswith("move:")},
+        "reached": {name[8:]: total[name] for name in sorted(total) if name.startswith("reached:")},
         "steps": total["steps"],
         "virtual_seconds": total["virtual"],
         "seconds": round(seconds, 1),
@@ -90,6 +92,7 @@ def _text(found: dict[str, Any]) -> str:
     lines.append(
         "  moves:  " + ", ".join(f"{name} {count}" for name, count in found["operator_moves"].items())
     )
+    lines.append("  reached: " + ", ".join(f"{name} {count}" for name, count in found["reached"].items()))
     if found["failed"]:
         lines += ["", f"{len(found['failed'])} seeds FAILED:"]
         lines += [f"  {replay(seed)}" for seed in found["failed"]]

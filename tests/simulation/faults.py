@@ -34,7 +34,7 @@ def heal(sim: "Simulation") -> None:
     for node in sim.nodes:
         node.disk.full = node.disk.slow = False
         node.disk.lies = 0
-        node.clock.skew = 0
+        _set_clock(sim, node, 0)
         node.wanted = True
         if node.life is not None:
             node.life.crash_at = None
@@ -174,9 +174,14 @@ def slow_disk(sim: "Simulation") -> bool:
 
 def clock_jump(sim: "Simulation") -> bool:
     """A wall clock is set wrong, a little or a lot."""
-    node = _any_node(sim)
-    node.clock.skew = round(sim.rng.choice((1, 1, 20, 4000)) * sim.rng.uniform(-1, 1) * SECOND)
+    _set_clock(sim, _any_node(sim), round(sim.rng.choice((1, 1, 20, 4000)) * sim.rng.uniform(-1, 1) * SECOND))
     return True
+
+
+def _set_clock(sim: "Simulation", node: Node, skew: int) -> None:
+    """Make a clock wrong by so many microseconds; what it is set back, planned things may come later."""
+    sim.bound += max(0, node.clock.skew - skew) / SECOND
+    node.clock.skew = skew
 
 
 FAULTS: dict[str, Callable[[Any], bool]] = {

@@ -5,12 +5,13 @@ invariants trust this ledger, not the coordinator.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from agents import ActionError, Agent, Context
+from agents import ActionError, Agent, Context, Probed
 from agents.sdk import Action
 from schemas.messages import CommandKind
 from tests.simulation.clockwork import Life
@@ -50,7 +51,7 @@ class Performance:
     task: TaskKey
     attempt: int
     undo: bool
-    action: str
+    args: dict[str, Any]
     script: Script
     at: float
     effect_at: float | None = None
@@ -83,6 +84,9 @@ class Ledger:
     of_command: dict[str, list[Performance]] = field(default_factory=dict)
     of_run: dict[str, list[Performance]] = field(default_factory=dict)
     effects: dict[TaskKey, dict[str, Effect]] = field(default_factory=dict)
+    probes: Counter[str] = field(default_factory=Counter)
+    """What probes said, and how often."""
+    on_probe: Callable[[Life, str, Probed], None] = lambda life, command_id, said: None
     on_start: Callable[[Performance], None] = lambda performance: None
     on_effect: Callable[[Performance], None] = lambda performance: None
     on_end: Callable[[Performance], None] = lambda performance: None
@@ -95,10 +99,16 @@ class Ledger:
         life.at_death.append(lambda: self._crashed(life))
 
         async def act(ctx: Context, **args: Any) -> Any:
-            return await self._perform(life, instance_of(), ctx, after_failure=undoes_failures(ctx))
+            script = self.script(ctx, after_failure=undoes_failures(ctx))
+            return await self._perform(self._begin(life, instance_of(), ctx, args, script))
+
+        async def probe(ctx: Context, **_: Any) -> Probed:
+            return self._probe(life, ctx)
 
         for name in ("do.it", "undo.it"):
             agent.action(name)(act)
+        for name in ("ask.it", "unask.it"):
+            agent.action(name, probe=probe)(act)
         return agent.actions
 
     def is_there(self, task: TaskKey) -> bool:
@@ -128,8 +138,7 @@ class Ledger:
                 return Script(before, 1e5, rng.random() < 0.5, stubborn=rng.uniform(0, 5))
         return Script(before, 1e5, effect=True, stubborn=0.1, finish=True)
 
-    async def _perform(self, life: Life, instance_id: str, ctx: Context, *, after_failure: bool) -> Any:
-        performance = self._begin(life, instance_id, ctx, self.script(ctx, after_failure=after_failure))
+    async def _perform(self, performance: Performance) -> Any:
         script = performance.script
         try:
             await asyncio.sleep(script.before)
@@ -146,7 +155,18 @@ class Ledger:
             self._end(performance, "failed")
             raise ActionError("scripted", script.fails, retryable=script.retryable)
         self._end(performance, "succeeded")
-        return {"by": ctx.agent, "n": performance.number}
+        return _output(performance)
+
+    def _probe(self, life: Life, ctx: Context) -> Probed:
+        """Look whether a lost attempt took effect; now and then it cannot be told."""
+        said = Probed.unknown("too dark")
+        if Random(f"{self.seed}/{ctx.command_id}/{self.probes.total()}").random() < 0.8:
+            here = [one for one in self.of_command.get(ctx.command_id, ()) if one.agent == ctx.agent]
+            took = [one for one in here if one.effect_at is not None]
+            said = Probed.done(_output(took[-1])) if took else Probed.never()
+        self.probes[said.said] += 1
+        self.on_probe(life, ctx.command_id, said)
+        return said
 
     async def _go_on(self, performance: Performance) -> None:
         """What a stubborn action does after it was told to stop."""
@@ -155,7 +175,9 @@ class Ledger:
         if script.effect:
             self._take_effect(performance)
 
-    def _begin(self, life: Life, instance_id: str, ctx: Context, script: Script) -> Performance:
+    def _begin(
+        self, life: Life, instance_id: str, ctx: Context, args: dict[str, Any], script: Script
+    ) -> Performance:
         performance = Performance(
             number=len(self.performances),
             life=life,
@@ -165,7 +187,7 @@ class Ledger:
             task=(ctx.run_id, ctx.step, ctx.host_index),
             attempt=ctx.attempt,
             undo=ctx.kind is CommandKind.COMPENSATE,
-            action="undo" if ctx.kind is CommandKind.COMPENSATE else "do",
+            args=args,
             script=script,
             at=self.time(),
         )
@@ -193,3 +215,8 @@ class Ledger:
         for performance in self.performances:
             if performance.life is life and performance.active:
                 self._end(performance, "crashed")
+
+
+def _output(performance: Performance) -> dict[str, Any]:
+    """What an action gives when it has succeeded."""
+    return {"by": performance.agent, "n": performance.number}

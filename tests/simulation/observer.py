@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.core.definition import Definition, StepDef
 from orchestrator.core.evolution import evolve
-from orchestrator.core.facts import AttemptFailed, Fact, TaskResolved
+from orchestrator.core.facts import AttemptFailed, Fact, StepsKept, TaskResolved
 from orchestrator.core.model import Run, RunStatus, Task
 from orchestrator.store.port import Batch, InboxRecord
 from runtime.bus.port import Message
@@ -95,6 +95,14 @@ class Observer:
     def step(self, run: Run, name: str) -> StepDef:
         """The definition of a run's step."""
         return self.definitions[run.version].steps[name]
+
+    def doer(self, run: Run, step: str) -> Run:
+        """The run that did what a run has of a step: itself, or the one from which it keeps that step."""
+        while run.head.retry_of and any(
+            isinstance(fact, StepsKept) and step in fact.steps for fact in self.facts[run.head.id][:2]
+        ):
+            run = self.runs[run.head.retry_of]
+        return run
 
     def tasks(self, run: Run) -> list[tuple[StepDef, int, Task]]:
         """Every task with its step."""

@@ -29,6 +29,9 @@ S, R = StepStatus, RunStatus
 PROOF = {"succeeded", "failed", "timed_out", "cancelled", "rejected", "never_seen", "expired", "returned"}
 """Statuses of an attempt that end a doubt."""
 
+PROBED = "no_effect"
+"""Code of the error with which an agent says that a probe found no effect."""
+
 NEVER_STARTED = {"never_seen", "expired", "returned"}
 """Statuses which say that it never began."""
 
@@ -165,10 +168,13 @@ def doubt_ends_by_proof_or_person(sim: "Simulation", before: Run, fact: Fact, af
 def what_is_said_never_to_have_started_did_not(
     sim: "Simulation", before: Run, fact: Fact, after: Run
 ) -> str | None:
-    """An attempt is taken for never started only if it never did; else it is lost (rule 7)."""
+    """An attempt is taken for never started only if it never did, or a probe found no effect (rule 7)."""
     if not isinstance(fact, AttemptFailed) or fact.status not in NEVER_STARTED or fact.effect or fact.undo:
         return None
     begun = sim.ledger.of_command.get(fact.command_id)
+    if fact.error.code == PROBED:
+        took = [one for one in begun or () if one.effect_at is not None]
+        return f"{fact.command_id} took effect on {took[0].life}, which a probe denied" if took else None
     if begun and _task(before, fact).instance:
         return f"{fact.command_id} had begun on {begun[0].life}, and is taken for {fact.status}"
     return None
