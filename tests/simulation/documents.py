@@ -129,7 +129,7 @@ def _step(author: _Author, name: str) -> Fields:
 def _action(author: _Author) -> Fields:
     """A command to an agent, a pool, or whoever has a label; of `ask.it` a probe can say what became."""
     return {
-        "action": "ask.it" if not author.plain and author.chance(0.4) else "do.it",
+        "action": "ask.it" if not author.plain and author.chance(0.5) else "do.it",
         "target": _target(author),
         "with": {"go": "${{ input.go }}"},
         "timeout": author.pick("1s", "3s", "8s"),
@@ -140,7 +140,7 @@ def _target(author: _Author) -> Any:
     if author.cast.pools and author.chance(0.25):
         return {"pool": author.pick(*author.cast.pools)}
     if not author.plain and author.chance(0.2):
-        return {"labels": {"zone": author.pick(*author.cast.zones, "nowhere")}}
+        return {"labels": {"zone": author.pick(*author.cast.zones) if author.chance(0.9) else "nowhere"}}
     return author.pick(*author.cast.agents) if author.chance(0.97) else "nobody"
 
 
@@ -206,7 +206,7 @@ def _needs(author: _Author, step: Fields) -> Fields:
 
 
 def _condition(author: _Author, step: Fields) -> Fields:
-    return {"if": author.pick("input.go", "input.go", "!input.go", "input.missing")}
+    return {"if": "input.missing" if author.chance(0.1) else author.pick("input.go", "input.go", "!input.go")}
 
 
 def _retry(author: _Author, step: Fields) -> Fields:
@@ -216,7 +216,7 @@ def _retry(author: _Author, step: Fields) -> Fields:
 
 def _compensate(author: _Author, step: Fields) -> Fields:
     undo: Fields = {
-        "action": "unask.it" if not author.plain and author.chance(0.4) else "undo.it",
+        "action": "unask.it" if not author.plain and author.chance(0.5) else "undo.it",
         "timeout": author.pick("1s", "3s", "8s"),
         "retry": {"attempts": author.pick(1, 2, 4), "delay": author.pick("100ms", "1s"), "max_delay": "5s"},
     }
@@ -278,7 +278,7 @@ def _debounce(author: _Author, document: Fields) -> Fields:
 
 
 def _throttle(author: _Author, document: Fields) -> Fields:
-    throttle = {"limit": author.pick(1, 2), "per": author.pick("3s", "20s")}
+    throttle = {"limit": author.pick(1, 1, 2), "per": author.pick("3s", "30s")}
     author.pick(*document["triggers"])["throttle"] = throttle
     return {}
 
@@ -292,7 +292,7 @@ _OF_WORKFLOW: list[tuple[float, Callable[[_Author, Fields], Fields]]] = [
     (0.7, _by_others),
     (0.25, _concurrency),
     (0.15, _debounce),
-    (0.1, _throttle),
+    (0.2, _throttle),
     (0.15, _schedule),
     (0.1, lambda author, document: {"timeout": author.pick("5s", "15s")}),
     (0.1, lambda author, document: {"priority": author.rng.randint(0, 9)}),

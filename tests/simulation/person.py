@@ -7,6 +7,7 @@ still goes on or a host is away.
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from orchestrator.core.definition import Definition
 from orchestrator.core.inputs import (
     ApproveTask,
     CancelRun,
@@ -18,7 +19,6 @@ from orchestrator.core.inputs import (
     RetryFrom,
     RetryNow,
 )
-from orchestrator.core.definition import Definition
 from orchestrator.core.model import Run, RunStatus, Task, WaitOn
 from orchestrator.loop.intake import Content, InputForRun, RetryRun
 from schemas.errors import BatonError
@@ -64,7 +64,9 @@ class Person:
                 await self._look_at(run, step.id, index, task)
             quiet = before == self.moves.total()
             if run.paused and quiet and self._ripe((run.head.id, "", 0), SHORT, is_so=True):
-                await self._move(run.head.id, ResumeRun(WHO, "long enough"))
+                again = RetryFrom(self._sim.rng.choice(list(run.steps)), WHO, "from there, please")
+                resume = ResumeRun(WHO, "long enough")
+                await self._move(run.head.id, resume if self._sim.rng.random() < 0.8 else again)
             elif not run.paused:
                 self._ripe((run.head.id, "", 0), SHORT, is_so=False)
 
@@ -77,7 +79,7 @@ class Person:
                 continue
             self._left.add(run.head.id)
             rng = self._sim.rng
-            if asked < ENOUGH and rng.random() < (0.1 if run.ended is RunStatus.COMPENSATED else 0.5):
+            if asked < ENOUGH and rng.random() < (0.1 if run.ended is RunStatus.COMPENSATED else 0.4):
                 asked += 1
                 step = rng.choice(list(self._sim.definitions[run.version].steps))
                 again = RetryRun(run.head.id, step, WHO, "it should work now", current=rng.random() < 0.5)

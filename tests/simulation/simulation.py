@@ -245,6 +245,8 @@ class Simulation:
 
     def _action_started(self, one: Performance) -> None:
         self.note(str(one.life), f"{one.command_id} starts: {one.script}")
+        if not self.peace and self.happened and self.rng.random() < 0.03:
+            self._crash_within(one.life, min(one.script.before + one.script.after, 3.0))
         self._busy(one.life)
         for check in invariants.AT_START:
             self._judge(check, self, one)
@@ -259,6 +261,15 @@ class Simulation:
         self.note(str(life), "starts")
         if not self.peace and self.happened and self.rng.random() < 0.1:
             life.crash_at = self.rng.randint(1, 120)
+
+    def _crash_within(self, life: Life, seconds: float) -> None:
+        """Let it die while its action goes on."""
+
+        def crash() -> None:
+            if not (life.dead or self.peace):
+                self._crash_point(life)
+
+        self.later(self.rng.uniform(0, seconds), crash)
 
     def _crash_point(self, life: Life) -> None:
         life.end()
