@@ -9,7 +9,7 @@ import pytest
 from agents import Context
 from agents.journal import Batch, Journal, Known
 from agents.limits import Limits
-from runtime.bus.memory import MemoryBroker
+from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.sqlite import StorageFailure
 from schemas.messages import CommandKind, ResultStatus
 from tests.support.actions import QUICK, Bench
@@ -196,11 +196,20 @@ async def test_stopping_gives_running_actions_a_grace(bench: Bench, tmp_path: Pa
 
 
 @pytest.mark.timeout(20)  # it is about what would wait for ever
+@pytest.mark.parametrize("stopped", [False, True])
 async def test_a_disk_that_fails_before_a_start_ends_the_agent(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stopped: bool,  # noqa: FBT001
 ) -> None:
-    """The start cannot be journaled: nothing starts, and the process ends instead of waiting for it."""
+    """The start cannot be journaled: nothing starts, and the agent ends, also if it was just told to."""
     write, refused = Journal.write, asyncio.Event()
+    buses: list[MemoryBus] = []
+
+    def seen(bus: MemoryBus) -> MemoryBus:
+        buses.append(bus)
+        return bus
 
     async def full(self: Journal, batch: Batch) -> dict[int, Known]:
         if batch.started:
@@ -210,7 +219,9 @@ async def test_a_disk_that_fails_before_a_start_ends_the_agent(
 
     monkeypatch.setattr(Journal, "write", full)
     with pytest.raises(StorageFailure):
-        async with serving(tmp_path, bench.agent) as (desk, _):
+        async with serving(tmp_path, bench.agent, wrap=seen) as (desk, _):
             await desk.send(command("once"))
             await refused.wait()
+            if not stopped:
+                await until(lambda: not buses[0].connected)
     assert bench.starts == []
