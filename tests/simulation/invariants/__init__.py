@@ -1,12 +1,12 @@
 """What must hold, whatever goes wrong. Each invariant is one function, and its docstring says it in words.
 
 `commits` look at every commit, `facts` at every fact in it, `hosts` at what is published and at every action
-that starts on a host, `pinned` at the versions that runs keep to, `once` at what is left on the hosts, `rest`
+that starts on a host, `pinned` at the versions that runs keep to, `effects` at what is left on the hosts, `rest`
 at the whole when everything has come to rest. A function that finds its rule
 broken returns what it found; all is well when it returns nothing.
 """
 
-from tests.simulation.invariants import commits, facts, hosts, once, pinned, rest
+from tests.simulation.invariants import commits, effects, facts, hosts, pinned, rest
 from tests.simulation.invariants.tables import AT_BATCH, AT_END, AT_FACT, AT_PUBLISH, AT_START
 
 __all__ = [
