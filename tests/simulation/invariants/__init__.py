@@ -1,9 +1,9 @@
 """What must hold, whatever goes wrong. Each invariant is one function, and its docstring says it in words.
 
 `commits` look at every commit, `facts` at every fact in it, `hosts` at what is published and at every action
-that starts on a host, `pinned` at the versions that runs keep to, `effects` at what is left on the hosts, `rest`
-at the whole when everything has come to rest. A function that finds its rule
-broken returns what it found; all is well when it returns nothing.
+that starts on a host, `pinned` at the versions that runs keep to, `effects` at what is left on the hosts,
+`rest` at the whole when everything has come to rest. A function that finds its rule broken returns what it
+found; all is well when it returns nothing.
 """
 
 from tests.simulation.invariants import commits, effects, facts, hosts, pinned, rest

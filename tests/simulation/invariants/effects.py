@@ -25,9 +25,9 @@ def idempotent_effects_as_if_once(sim: "Simulation") -> str | None:
         if any(one.agent in sim.rebuilt or one.command_id in sim.observer.by_person for one in ran):
             continue
         for host, effect in sim.ledger.effects.get(key, {}).items():
-            once = _once(ran, host)
-            if effect.present != once:
-                return f"{key} ran {len(again)} times; once would leave {once} on {host}, there is {effect}"
+            wanted = once(ran, host)
+            if effect.present != wanted:
+                return f"{key} ran {len(again)} times; once would leave {wanted} on {host}, there is {effect}"
     return None
 
 
@@ -39,7 +39,7 @@ def _of_tasks(sim: "Simulation") -> dict[TaskKey, list[Performance]]:
     return found
 
 
-def _once(ran: list[Performance], host: str) -> bool:
+def once(ran: list[Performance], host: str) -> bool:
     """Whether a task's effect would be on a host if its action had taken effect there but the first time.
 
     An undo that its document sends elsewhere undoes it everywhere, as in the ledger.

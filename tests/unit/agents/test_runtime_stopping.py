@@ -218,10 +218,14 @@ async def test_a_disk_that_fails_before_a_start_ends_the_agent(
         return await write(self, batch)
 
     monkeypatch.setattr(Journal, "write", full)
-    with pytest.raises(StorageFailure):
+
+    async def meet() -> None:
         async with serving(tmp_path, bench.agent, wrap=seen) as (desk, _):
             await desk.send(command("once"))
             await refused.wait()
             if not stopped:
                 await until(lambda: not buses[0].connected)
+
+    with pytest.raises(StorageFailure):
+        await meet()
     assert bench.starts == []
