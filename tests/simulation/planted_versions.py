@@ -13,6 +13,7 @@ from agents.sdk import Probed
 from orchestrator.core import moves, sending
 from orchestrator.core.changes import StepChanges
 from orchestrator.core.definition import Definition
+from orchestrator.core.facts import RunMoved
 from orchestrator.definitions import Definitions
 from orchestrator.loop import handlers
 from orchestrator.starting.retries import Tasks
@@ -57,10 +58,9 @@ def follow_the_newest_version() -> Iterator[None]:
 @_seen_by("a_run_has_the_steps_of_its_version")
 def move_to_the_old_steps() -> Iterator[None]:
     """A run that is moved keeps the steps that it had."""
-    moved = moves.RunMoved
 
     def half(*, steps: list[str], **fields: Any) -> Any:
-        return moved(steps=steps[:-1], **fields)
+        return RunMoved(steps=steps[:-1], **fields)
 
     with patch.object(moves, "RunMoved", half):
         yield

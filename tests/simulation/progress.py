@@ -1,6 +1,7 @@
 """What many seeds came to, and whether it is enough: a simulation in which all fails does not count."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from tests.simulation.faults import FAULTS
@@ -63,17 +64,11 @@ class Total:
         well = sum(self.ends[end] for end in GOOD_ENDS)
         if well <= 0.6 * runs:
             found.append(f"only {well} of {runs} runs ended {', '.join(GOOD_ENDS[:-1])} or {GOOD_ENDS[-1]}")
-        wanted = {"run ended": (self.ends, (*GOOD_ENDS, "failed"), few)}
-        wanted["fault"] = (self.faults, (*FAULTS, "crash"), self.seeds // 50)
-        wanted["move of the operator"] = (self.moves, MOVES, 1)
         common = COMMON + SELDOM if self.seeds >= MANY_SEEDS else COMMON
-        wanted["thing that happens"] = (self.reached, common, 1)
-        for what, (count, names, least) in wanted.items():
-            found += [
-                f"a {what} that is too rare: {name}, {count[name]} times"
-                for name in names
-                if count[name] < least
-            ]
+        found += _rare("runs ended", self.ends, (*GOOD_ENDS, "failed"), few)
+        found += _rare("faults", self.faults, (*FAULTS, "crash"), self.seeds // 50)
+        found += _rare("moves of the operator", self.moves, MOVES, 1)
+        found += _rare("what runs came to", self.reached, common, 1)
         return found
 
     def summary(self, seconds: float) -> dict[str, Any]:
@@ -91,6 +86,11 @@ class Total:
             "virtual_seconds": round(self.virtual),
             "seconds": round(seconds, 1),
         }
+
+
+def _rare(what: str, count: Counter[str], names: Iterable[str], least: int) -> list[str]:
+    """What of `names` was counted less often than it must be."""
+    return [f"{what}: {name}, {count[name]} times" for name in names if count[name] < least]
 
 
 def _sorted(count: Counter[str]) -> dict[str, int]:

@@ -14,12 +14,18 @@ GOOD = {"succeeded": 2, "compensated": 1, "cancelled": 1, "failed": 1}
 
 def outcome(seed: int, ends: dict[str, int], **other: dict[str, int]) -> Outcome:
     """What one seed could come to."""
-    counts = {
-        "faults": dict.fromkeys((*FAULTS, "crash"), 1),
-        "moves": dict.fromkeys(MOVES, 1),
-        "reached": dict.fromkeys(COMMON, 1),
-    }
-    return Outcome(seed, [], ends, **counts | other, steps=9, virtual=60.0, seconds=0.1, trace_hash="")
+    return Outcome(
+        seed=seed,
+        violations=[],
+        ends=ends,
+        faults=other.get("faults", dict.fromkeys((*FAULTS, "crash"), 1)),
+        moves=other.get("moves", dict.fromkeys(MOVES, 1)),
+        reached=other.get("reached", dict.fromkeys(COMMON, 1)),
+        steps=9,
+        virtual=60.0,
+        seconds=0.1,
+        trace_hash="",
+    )
 
 
 def total(seeds: int, ends: dict[str, int], **other: dict[str, int]) -> Total:

@@ -16,9 +16,9 @@ __all__ = [
     "AT_PUBLISH",
     "AT_START",
     "commits",
+    "effects",
     "facts",
     "hosts",
-    "once",
     "pinned",
     "rest",
 ]
