@@ -62,7 +62,7 @@ class Total:
         runs, few = self.ends.total(), self.seeds // 20
         found = [] if runs > self.seeds else [f"only {runs} runs ended, in {self.seeds} seeds"]
         well = sum(self.ends[end] for end in GOOD_ENDS)
-        if well <= 0.6 * runs:
+        if well <= runs / 2:
             found.append(f"only {well} of {runs} runs ended {', '.join(GOOD_ENDS[:-1])} or {GOOD_ENDS[-1]}")
         common = COMMON + SELDOM if self.seeds >= MANY_SEEDS else COMMON
         found += _rare("runs ended", self.ends, (*GOOD_ENDS, "failed"), few)

@@ -27,7 +27,8 @@ def idempotent_effects_as_if_once(sim: "Simulation") -> str | None:
         for host, effect in sim.ledger.effects.get(key, {}).items():
             wanted = once(ran, host)
             if effect.present != wanted:
-                return f"{key} ran {len(again)} times; once would leave {wanted} on {host}, there is {effect}"
+                said = f"once would leave {wanted} on {host}, there is {effect.present}"
+                return f"{key} ran {len(again)} times; {said}"
     return None
 
 
