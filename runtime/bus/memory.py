@@ -109,19 +109,28 @@ class MemoryBroker:
         """The queue of that name, if there is one."""
         return self._queues.get(name)
 
-    def route(self, message: Message) -> int | None:
-        """Put `message` into each queue it belongs to; how many, or None if there is no such exchange."""
+    def queues_of(self, message: Message) -> list[str] | None:
+        """The queues that `message` belongs to, or None if there is no such exchange."""
         exchange = self._exchanges.get(message.exchange)
         if exchange is None:
             return None
-        targets = {
-            binding.queue
-            for binding in self._bindings
-            if binding.exchange == exchange.name and _matches(exchange.kind, binding.key, message.routing_key)
-        }
-        for name in sorted(targets):
+        return sorted(
+            {
+                binding.queue
+                for binding in self._bindings
+                if binding.exchange == exchange.name
+                and _matches(exchange.kind, binding.key, message.routing_key)
+            }
+        )
+
+    def route(self, message: Message) -> int | None:
+        """Put `message` into each queue it belongs to; how many, or None if there is no such exchange."""
+        queues = self.queues_of(message)
+        if queues is None:
+            return None
+        for name in queues:
             self._queues[name].put(message)
-        return len(targets)
+        return len(queues)
 
 
 class _Queue:

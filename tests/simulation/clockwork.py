@@ -30,10 +30,11 @@ class NothingLeft(Exception):
 
 @dataclass(eq=False)
 class Life:
-    """A process from its start to its end. `crash_at`: the number of the step before which it dies."""
+    """A process from its start, at the second `born`, to its end. `crash_at`: before which step it dies."""
 
     name: str
     number: int
+    born: float = 0.0
     dead: bool = False
     frozen: bool = False
     steps: int = 0

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.core.definition import Definition
@@ -14,6 +15,7 @@ from schemas.events import new_event, write_event
 from tests.simulation import faults
 from tests.simulation.clockwork import Life
 from tests.simulation.documents import EVENT, SIGNAL, VALUES
+from tests.simulation.garbage import malformed, stranger
 from tests.simulation.network import SimBus
 from tests.simulation.nodes import TOPOLOGY, Node
 from tests.simulation.worlds import EPOCH
@@ -50,7 +52,7 @@ class Course:
             await self._apply(definition)
         self._plan_faults()
         acts = [asyncio.create_task(self._events()), asyncio.create_task(self._meddling())]
-        acts += [asyncio.create_task(act) for act in (self._signals(), self._new_versions())]
+        acts += [asyncio.create_task(act) for act in (self._signals(), self._garbage(), self._new_versions())]
         while self._sim.loop.time() < CHAOS:
             await asyncio.sleep(2.0)
             await self._sim.person.look()
@@ -101,8 +103,20 @@ class Course:
             kind = f"{EVENT}.{self._sim.rng.choice(names)}"
             await self._business_event(f"e{number}", kind, data)
             await asyncio.sleep(self._sim.rng.uniform(0, 6))
-        for _ in range(self._sim.rng.choice((0, 0, 0, 1))):
-            await self._publish(Message(TOPOLOGY.events, EVENT, b"{", content_type=CLOUDEVENT))
+
+    async def _garbage(self) -> None:
+        """Strangers send what nobody can read, and results of what nobody asked for."""
+        sim, rng = self._sim, Random(f"{self._sim.seed}/garbage")
+        for number in range(rng.choice((0, 0, 1, 2, 4))):
+            await asyncio.sleep(rng.uniform(0, 10))
+            if rng.random() < 0.2:
+                sim.happened["stranger"] += 1
+                await self._publish(stranger(rng, number, sim.cast.agents, list(sim.observer.runs)))
+                continue
+            sim.happened["malformed_message"] += 1
+            message = malformed(rng, number, sim.cast.agents, sim.cast.pools)
+            sim.garbage.add(message.body)
+            await self._publish(message)
 
     def _emit(self, message: Message) -> None:
         self._sim.happened["duplicate_event"] += 1
@@ -113,7 +127,7 @@ class Course:
         """Publish until it is confirmed."""
         while True:
             await self._outlet.wait_connected()
-            if (await self._outlet.publish([message]))[0] is PublishOutcome.CONFIRMED:
+            if (await self._outlet.publish([message]))[0] is not PublishOutcome.UNCONFIRMED:
                 return
             await asyncio.sleep(0.2)
 

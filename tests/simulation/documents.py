@@ -131,9 +131,12 @@ def _action(author: _Author) -> Fields:
     return {
         "action": "ask.it" if not author.plain and author.chance(0.5) else "do.it",
         "target": _target(author),
-        "with": {"go": "${{ input.go }}"},
+        "with": {"go": "${{ input.go }}"} | ({} if len(author.steps) % 3 == 0 else _SECRET),
         "timeout": author.pick("1s", "3s", "8s"),
     }
+
+
+_SECRET = {"token": 'Bearer ${{ secret("token") }}'}
 
 
 def _target(author: _Author) -> Any:
@@ -217,6 +220,7 @@ def _retry(author: _Author, step: Fields) -> Fields:
 def _compensate(author: _Author, step: Fields) -> Fields:
     undo: Fields = {
         "action": "unask.it" if not author.plain and author.chance(0.5) else "undo.it",
+        "with": {} if len(author.steps) % 3 == 1 else _SECRET,
         "timeout": author.pick("1s", "3s", "8s"),
         "retry": {"attempts": author.pick(1, 2, 4), "delay": author.pick("100ms", "1s"), "max_delay": "5s"},
     }

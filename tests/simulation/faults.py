@@ -29,6 +29,8 @@ def plan(rng: Random, span: float) -> list[tuple[float, str]]:
 def heal(sim: "Simulation") -> None:
     """Nothing goes wrong any more, and everything is started again."""
     sim.doomed.clear()
+    if sim.backend is not None:
+        sim.backend.away = 0.0
     sim.network.slow_rate = sim.network.doubt_rate = 0.0
     sim.network.come_up()
     for node in sim.nodes:

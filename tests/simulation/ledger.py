@@ -5,11 +5,14 @@ invariants trust this ledger, not the coordinator.
 """
 
 import asyncio
+import json
+import logging
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
+from urllib.parse import quote
 
 from agents import ActionError, Agent, Context, Probed
 from agents.sdk import Action
@@ -17,6 +20,8 @@ from schemas.messages import CommandKind
 from tests.simulation.clockwork import Life
 
 __all__ = ["Effect", "Ledger", "Performance", "Script"]
+
+log = logging.getLogger("agents.actions")
 
 TaskKey = tuple[str, str, int]
 """Run id, step, host index."""
@@ -27,7 +32,7 @@ class Script:
     """How one attempt goes. Times in seconds.
 
     `effect`: whether it leaves one; `stubborn`: it goes on for so long after it was told to stop; `finish`:
-    it does its work although it was told to stop.
+    it does its work although it was told to stop; `tells`: where it lets out a secret that it was given.
     """
 
     before: float
@@ -37,6 +42,7 @@ class Script:
     retryable: bool = True
     stubborn: float = 0.0
     finish: bool = False
+    tells: str = ""
 
 
 @dataclass(eq=False)
@@ -87,6 +93,8 @@ class Ledger:
     probes: Counter[str] = field(default_factory=Counter)
     """What probes said, and how often."""
     on_probe: Callable[[Life, str, Probed], None] = lambda life, command_id, said: None
+    let_out: int = 0
+    """How many attempts had a secret and were of the kind that lets it out."""
     on_start: Callable[[Performance], None] = lambda performance: None
     on_effect: Callable[[Performance], None] = lambda performance: None
     on_end: Callable[[Performance], None] = lambda performance: None
@@ -100,7 +108,14 @@ class Ledger:
 
         async def act(ctx: Context, **args: Any) -> Any:
             script = self.script(ctx, after_failure=undoes_failures(ctx))
-            return await self._perform(self._begin(life, instance_of(), ctx, args, script))
+            if script.tells and "token" in args:
+                self.let_out += 1
+            _let_out(script.tells, ctx, args.get("token", ""))
+            begun = self._begin(life, instance_of(), ctx, args, script)
+            try:
+                return await self._perform(begun) | _said(script, args)
+            except ActionError as error:
+                raise _with_secret(error, script, args) from error
 
         async def probe(ctx: Context, **_: Any) -> Probed:
             return self._probe(life, ctx)
@@ -121,6 +136,10 @@ class Ledger:
 
     def script(self, ctx: Context, *, after_failure: bool) -> Script:
         """How this attempt is to go: a function of the seed and the command's id."""
+        tells = Random(f"{self.seed}/{ctx.command_id}/tells").choice(("", "", *_TELLS))
+        return replace(self._script(ctx, after_failure=after_failure), tells=tells)
+
+    def _script(self, ctx: Context, *, after_failure: bool) -> Script:
         rng = Random(f"{self.seed}/{ctx.command_id}")
         before, after = rng.uniform(0, 0.02), rng.uniform(0, 0.02)
         if rng.random() < 0.3:  # slow enough to be announced
@@ -138,7 +157,7 @@ class Ledger:
                 return Script(before, 1e5, rng.random() < 0.5, stubborn=rng.uniform(0, 5))
         return Script(before, 1e5, effect=True, stubborn=0.1, finish=True)
 
-    async def _perform(self, performance: Performance) -> Any:
+    async def _perform(self, performance: Performance) -> dict[str, Any]:
         script = performance.script
         try:
             await asyncio.sleep(script.before)
@@ -220,3 +239,33 @@ class Ledger:
 def _output(performance: Performance) -> dict[str, Any]:
     """What an action gives when it has succeeded."""
     return {"by": performance.agent, "n": performance.number}
+
+
+# How actions let out what they were given; the agent must hide all of it.
+
+_TELLS = ("log", "progress", "own log", "output", "error")
+
+
+def _let_out(where: str, ctx: Context, token: str) -> None:
+    if token and where == "log":
+        ctx.log(f"uses {token}, {quote(token)}, {token!r}")
+    elif token and where == "progress":
+        ctx.progress({"with": [token]})
+    elif token and where == "own log":
+        log.info("uses %s", token)
+
+
+def _said(script: Script, args: dict[str, Any]) -> dict[str, Any]:
+    """What goes into the output of an action that tells it there."""
+    token = args.get("token", "") if script.tells == "output" else ""
+    return {"with": {token: [token, json.dumps(token)]}} if token else {}
+
+
+def _with_secret(error: ActionError, script: Script, args: dict[str, Any]) -> Exception:
+    """The error of an action that tells it there: one of its own, or a crash with a stack that shows it."""
+    token = args.get("token", "") if script.tells == "error" else ""
+    if not token:
+        return error
+    if script.retryable:
+        return RuntimeError(f"{error.message} with {token}")
+    return ActionError(token, f"{error.message} with {token}", retryable=False, details={"with": token})

@@ -6,7 +6,7 @@ published in one call arrives in order, whole or up to some message.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from random import Random
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from runtime.bus.memory import MemoryBroker, MemoryBus
 from runtime.bus.port import Declarations, Delivery, Handler, Message, PublishOutcome, Subscription
 from tests.simulation.clockwork import Life, SimLoop, outside
 
-__all__ = ["Network", "SimBus"]
+__all__ = ["Network", "SimBus", "Watcher"]
 
 T = TypeVar("T")
 
@@ -33,21 +33,52 @@ def _now(work: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("it waits")
 
 
-class Network:
-    """The broker and all connections to it. `up`: connections can be made; the rates are per message or call.
+class Watcher:
+    """Who sees all that passes between processes and broker; `who` is the process, with its life's number."""
 
-    `published` and `taken` see what arrives at the broker and what it hands over, with whose it is.
-    """
+    def published(self, who: str, message: Message) -> None:
+        """A message reaches the broker."""
+
+    def told(self, who: str, message: Message, outcome: PublishOutcome) -> None:
+        """A process learns what became of a message that it published."""
+
+    def routed(self, message: Message, queues: Sequence[str]) -> None:
+        """The broker is about to put a message into these queues; also one that it dead-letters itself."""
+
+    def taken(self, who: str, delivery: Delivery) -> None:
+        """The broker hands a message over."""
+
+    def acknowledges(self, who: str, delivery: Delivery) -> None:
+        """A process says that it is done with a message."""
+
+    def acknowledged(self, who: str, delivery: Delivery) -> None:
+        """The broker learns of that, and drops the message."""
+
+
+class _Broker(MemoryBroker):
+    """Tells the network's watcher of every message that it puts into queues."""
+
+    def __init__(self, network: "Network") -> None:
+        super().__init__(network.loop.time)
+        self._network = network
+
+    def route(self, message: Message) -> int | None:
+        """See the class."""
+        self._network.watcher.routed(message, self.queues_of(message) or ())
+        return super().route(message)
+
+
+class Network:
+    """The broker and all connections to it. `up`: they can be made; the rates are per message or call."""
 
     def __init__(self, loop: SimLoop, rng: Random) -> None:
         self.loop = loop
         self.rng = rng
-        self.broker = MemoryBroker(loop.time)
+        self.watcher = Watcher()
+        self.broker = _Broker(self)
         self.up = True
         self.slow_rate = 0.0
         self.doubt_rate = 0.0
-        self.published: Callable[[str, Message], None] = lambda who, message: None
-        self.taken: Callable[[str, Delivery], None] = lambda who, delivery: None
         self.slowed = self.doubted = self.cut_off = 0
         self._buses: list[SimBus] = []
 
@@ -101,7 +132,7 @@ class Network:
 
     def arrive(self, who: str, message: Message) -> PublishOutcome:
         """A message reaches the broker."""
-        self.published(who, message)
+        self.watcher.published(who, message)
         queues = self.broker.route(message)
         if message.expiration is not None:
             self.loop.call_later(message.expiration + _MOMENT, self.broker.expire)
@@ -176,8 +207,10 @@ class SimBus:
         self._in_flight[future] = messages
         self._busy_until = max(self._busy_until + _MOMENT, loop.time() + network.latency())
         outside(loop.call_at, self._busy_until, self._reach, future, self._generation)
-        outcomes = await future
-        return [PublishOutcome.UNCONFIRMED] * len(messages) if outcomes is None else outcomes
+        outcomes = await future or [PublishOutcome.UNCONFIRMED] * len(messages)
+        for message, outcome in zip(messages, outcomes, strict=True):
+            network.watcher.told(str(self), message, outcome)
+        return outcomes
 
     def _reach(self, future: _Confirms, generation: int) -> None:
         """The messages of one call reach the broker; the confirms are on their way back."""
@@ -203,7 +236,7 @@ class SimBus:
 
         def relay(delivery: Delivery) -> None:
             network = self._network
-            network.taken(str(self), delivery)
+            network.watcher.taken(str(self), delivery)
             network.loop.call_later(
                 network.latency(),
                 self._deliver,
@@ -227,13 +260,19 @@ class SimBus:
     async def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge; the broker learns of it a little later, or never."""
         some = list(deliveries)
+        for delivery in some:
+            self._network.watcher.acknowledges(str(self), delivery)
         if some:
             loop = self._network.loop
             outside(loop.call_later, self._network.latency(), self._settle, some, self._generation)
 
     def _settle(self, deliveries: list[Delivery], generation: int) -> None:
-        if generation == self._generation:
-            _now(self.inner.ack(deliveries))
+        if generation != self._generation:
+            return
+        for delivery in dict.fromkeys(deliveries):
+            if self.inner.is_current(delivery):
+                self._network.watcher.acknowledged(str(self), delivery)
+        _now(self.inner.ack(deliveries))
 
     async def peek(self, queue: str, limit: int) -> list[Delivery]:
         """Take up to `limit` messages from the head of `queue`."""

@@ -1,8 +1,10 @@
 """The machines of a simulation: one with the real coordinator, others with the real agent."""
 
 import asyncio
-import shutil
+import contextlib
+import sqlite3
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -13,33 +15,36 @@ from agents.journal import Journal
 from agents.limits import Limits
 from agents.runtime import AgentRuntime
 from agents.sdk import Action
+from agents.secrets import Secrets
 from agents.settings import Settings as AgentSettings
 from agents.settings import declarations
 from orchestrator.loop.coordinator import Coordinator
-from orchestrator.loop.intake import Content
+from orchestrator.loop.intake import Content, TelemetryDone
 from orchestrator.metrics import Metrics
 from orchestrator.settings import Settings
 from orchestrator.store.port import Batch
 from orchestrator.topology import coordinator_declarations
 from schemas.errors import Unreachable
 from schemas.names import Topology
+from tests.simulation.canary import PASSWORD, agent_secrets
 from tests.simulation.clockwork import Life, SimLoop, outside
 from tests.simulation.disk import Disk, SimStore
 from tests.simulation.network import Network, SimBus
 from tests.simulation.templates import empty_database, empty_journal
+from tests.simulation.tracing import Backend, agent_spans, exporting
 from tests.simulation.worlds import AgentWorld, Clock, CoordinatorWorld
 
-__all__ = ["CANARY", "TOPOLOGY", "AgentNode", "CoordinatorNode", "Node"]
+__all__ = ["SETTINGS", "TOPOLOGY", "AgentNode", "CoordinatorNode", "Node"]
 
 TOPOLOGY = Topology()
-CANARY = "canary-password-7e1b"
-"""Stands for every secret that a process is given; nothing may ever show it."""
-
 MIGRATED = 0.9
 """How many databases are there from the start; the others are made by the process itself."""
 
+WITHOUT_SECRETS = 0.05
+"""How many lives of agents have no secrets: somebody took them away, or forgot them."""
+
 SETTINGS = Settings(
-    amqp_url=f"amqp://baton:{CANARY}@broker/",
+    amqp_url=f"amqp://baton:{PASSWORD}@broker/",
     start_within=10.0,
     grace=5.0,
     query_every=5.0,
@@ -82,7 +87,7 @@ class Node:
         """Start the process, unless one is there."""
         if self.alive or not self.wanted:
             return
-        self.life = life = Life(self.name, next(self._lives))
+        self.life = life = Life(self.name, next(self._lives), self.loop.time())
         self.on_life(life)
         task = self.loop.start(life, self.live(life))
         outside(task.add_done_callback, lambda task: self._ended(life, task))
@@ -114,29 +119,43 @@ class Node:
 class CoordinatorNode(Node):
     """The coordinator's machine. `committed` sees each batch as it becomes durable."""
 
-    def __init__(self, *args: Any, committed: Callable[[int, Batch | None], None]) -> None:
+    def __init__(
+        self, *args: Any, committed: Callable[[int, Batch | None], None], backend: Backend | None
+    ) -> None:
         super().__init__(*args)
+        self.metrics: list[Metrics] = []
+        """Of each life."""
         self.path = self.directory / "baton.db"
         if self.rng.random() < MIGRATED:
             self.path.write_bytes(empty_database())
         self.coordinator: Coordinator | None = None
         self.store: SimStore | None = None
         self._committed = committed
+        self._backend = backend
         self._ids = count(1)
+        self._stop = asyncio.Event()
 
     async def live(self, life: Life) -> None:
         """As in `orchestrator.app`, without the API."""
         self.coordinator = None
+        stop = asyncio.Event()
         store = self.store = SimStore(self.path, self.disk, life, self._committed)
         await store.open()
         bus = SimBus(self.network, coordinator_declarations(TOPOLOGY, SETTINGS.shard), life)
         world = CoordinatorWorld(self.clock, self.rng, self._ids)
-        coordinator = Coordinator(SETTINGS, TOPOLOGY, store, bus, world, Metrics())
+        self.metrics.append(Metrics())
+        coordinator = Coordinator(SETTINGS, TOPOLOGY, store, bus, world, self.metrics[-1])
         connecting = asyncio.create_task(bus.start())
         await coordinator.start()
         if self.life is life:  # one that was frozen meanwhile has been replaced
-            self.coordinator = coordinator
-        await coordinator.run()
+            self.coordinator, self._stop = coordinator, stop
+        running = asyncio.create_task(coordinator.run())
+        running.add_done_callback(partial(_ended, stop))
+        done = partial(_tell, coordinator, running)
+        async with exporting(self._backend, store, self.path, done, world.now, life):
+            await stop.wait()
+        coordinator.stop()
+        await running
         await connecting
         await bus.stop()
         await store.close()
@@ -153,9 +172,28 @@ class CoordinatorNode(Node):
             raise Unreachable("the coordinator does not answer") from None
 
     def stop(self) -> None:
-        """Let the loop end."""
+        """Let telemetry end, and then the loop."""
         if self.coordinator is not None and self.life is not None:
-            self.life.context.copy().run(self.coordinator.stop)
+            self.life.context.copy().run(self._stop.set)
+
+
+def _ended(stop: asyncio.Event, running: "asyncio.Task[None]") -> None:
+    """Nothing is left to wait for. What it ended with counts as seen: the process may die before it is."""
+    stop.set()
+    if not running.cancelled():
+        running.exception()
+
+
+async def _tell(coordinator: Coordinator, running: "asyncio.Task[None]", cursor: int) -> None:
+    """Have telemetry's cursor committed; nobody answers once the loop has ended."""
+    answer = asyncio.ensure_future(coordinator.submit(TelemetryDone(cursor)))
+    try:
+        await asyncio.wait((answer, running), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise Unreachable("the coordinator has stopped")
+        answer.result()
+    finally:
+        answer.cancel()
 
 
 class AgentNode(Node):
@@ -164,6 +202,7 @@ class AgentNode(Node):
     def __init__(
         self,
         *args: Any,
+        backend: Backend | None,
         pools: tuple[str, ...],
         labels: dict[str, str],
         actions: Callable[[Life], dict[str, Action]],
@@ -171,9 +210,14 @@ class AgentNode(Node):
         super().__init__(*args)
         self.pools = pools
         self.labels = labels
+        self.secrets = agent_secrets()
+        """Of the present life."""
+        self._backend = backend
         self._journal: Journal | None = None
         self._actions = actions
         self._instances = count(1)
+        self.remembers_since = 1
+        """The number of the first life that wrote the journal that is there now."""
         self._stop: asyncio.Event | None = None
 
     async def live(self, life: Life) -> None:
@@ -184,14 +228,29 @@ class AgentNode(Node):
             if self.rng.random() < MIGRATED:
                 (state / "journal.db").write_bytes(empty_journal())
         self._stop = stop = asyncio.Event()
+        self.secrets = agent_secrets() if self.rng.random() > WITHOUT_SECRETS else Secrets(environ={})
         settings = AgentSettings(
-            self.name, state, pools=self.pools, labels=self.labels, concurrency=4, limits=LIMITS
+            self.name,
+            state,
+            pools=self.pools,
+            labels=self.labels,
+            concurrency=4,
+            limits=LIMITS,
+            secrets=self.secrets,
         )
+        spans = NoTelemetry() if self._backend is None else agent_spans(self._backend, settings)
         bus = SimBus(self.network, declarations(settings), life)
         world = AgentWorld(self.name, self.clock, self._instances)
         journal = self._journal = Journal(state / "journal.db", world, self.disk.worker(life))
-        runtime = AgentRuntime(settings, self._actions(life), bus, journal, NoTelemetry(), world)
+        runtime = AgentRuntime(settings, self._actions(life), bus, journal, spans, world)
         await runtime.run(stop)
+
+    def journaled(self, command_id: str) -> tuple[str, bool] | None:
+        """State of a command in the journal, and whether it is a tombstone; None if it is not there."""
+        with contextlib.closing(sqlite3.connect(self.directory / "state" / "journal.db")) as db:
+            query = "SELECT state, tombstone FROM commands WHERE id = ?"
+            row = db.execute(query, (command_id,)).fetchone()
+        return None if row is None else (row[0], bool(row[1]))
 
     @property
     def instance_id(self) -> str:
@@ -199,8 +258,11 @@ class AgentNode(Node):
         return self._journal.instance_id if self._journal is not None else ""
 
     def rebuild(self) -> None:
-        """The machine is made anew: its state is gone. The process must be dead."""
-        shutil.rmtree(self.directory / "state", ignore_errors=True)
+        """The machine, which is dead, is made anew: its state is put where only the invariants look."""
+        state = self.directory / "state"
+        if state.exists():
+            state.rename(self.directory / f"state-{self.remembers_since}")
+        self.remembers_since = 1 if self.life is None else self.life.number + 1
 
     def stop(self) -> None:
         """Let the agent end in order."""

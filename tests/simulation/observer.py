@@ -1,16 +1,27 @@
 """What is durable, kept a second time: each committed batch is folded here, apart from the coordinator."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from orchestrator.core.definition import Definition, StepDef
 from orchestrator.core.evolution import evolve
-from orchestrator.core.facts import AttemptFailed, Fact, StepsKept, TaskResolved
+from orchestrator.core.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptSucceeded,
+    Fact,
+    NeverSeen,
+    ResultIgnored,
+    StepsKept,
+    TaskInDoubt,
+    TaskResolved,
+)
 from orchestrator.core.model import Run, RunStatus, Task
-from orchestrator.store.port import Batch, InboxRecord
+from orchestrator.store.port import Batch, InboxRecord, OutboxMessage
+from orchestrator.store.starting import DebouncedEvent, PaceKey
 from runtime.bus.port import Message
-from schemas.codec import decode
+from schemas.codec import Malformed, decode
 from schemas.messages import Command, Result, ResultStatus
 from tests.simulation.nodes import TOPOLOGY
 
@@ -27,12 +38,17 @@ class Observer:
     definitions: dict[str, Definition]
     check_batch: Callable[[int, Batch], None]
     check_fact: Callable[[Run, Fact, Run], None]
+    time: Callable[[], float]
     runs: dict[str, Run] = field(default_factory=dict)
     facts: dict[str, list[Fact]] = field(default_factory=dict)
     inbox: dict[tuple[str, str], InboxRecord] = field(default_factory=dict)
     refused_results: set[str] = field(default_factory=set)
-    outbox: dict[int, Any] = field(default_factory=dict)
+    outbox: dict[int, OutboxMessage] = field(default_factory=dict)
     """Committed and not yet removed."""
+    removed: list[OutboxMessage | None] = field(default_factory=list)
+    """What the last batch took out of the outbox; None for what was not in it."""
+    sent: Counter[tuple[str, str, bytes]] = field(default_factory=Counter)
+    """How many messages alike were taken out of the outbox before the last batch."""
     may_go_out: set[tuple[str, str, bytes]] = field(default_factory=set)
     commands: dict[str, Command] = field(default_factory=dict)
     epoch: int = 0
@@ -44,6 +60,22 @@ class Observer:
     """(instance id, command id): the agent promised never to start it."""
     final_results: dict[str, Result] = field(default_factory=dict)
     """Final results that some queue of ours took, by command."""
+    answered: set[tuple[str, str]] = field(default_factory=set)
+    """(agent, command id): it said finally what became of it."""
+    ended: set[str] = field(default_factory=set)
+    """Commands of whose end the history tells."""
+    told: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many facts tell of a result with (command id, status)."""
+    taken: set[str] = field(default_factory=set)
+    """Commands of which the history says that an agent has them."""
+    doubted: set[str] = field(default_factory=set)
+    """Commands of which the history says that somebody did not know, or did not have, them."""
+    announced: dict[str, float] = field(default_factory=dict)
+    """When the last announcement of each agent was stored."""
+    signals: set[str] = field(default_factory=set)
+    signals_done: set[str] = field(default_factory=set)
+    debounced: dict[PaceKey, DebouncedEvent | None] = field(default_factory=dict)
+    """The event of each debounce."""
 
     def committed(self, epoch: int, batch: Batch) -> None:
         """Take in a batch at the moment it becomes durable."""
@@ -58,10 +90,14 @@ class Observer:
             if message.exchange == TOPOLOGY.commands:
                 command = decode(message.body, Command)
                 self.commands[command.id] = command
-        for outbox_id in batch.sent:
-            self.outbox.pop(outbox_id, None)
+        self.removed = [self.outbox.pop(outbox_id, None) for outbox_id in batch.sent]
+        self.announced.update(dict.fromkeys(batch.presence, self.time()))
         self.check_batch(epoch, batch)
         self.epoch = epoch
+        self.sent.update((one.exchange, one.routing_key, one.body) for one in self.removed if one is not None)
+        self.signals.update(one.id for one in batch.signals)
+        self.signals_done.update(batch.signals_done)
+        self.debounced.update(batch.starting.debounced)
         for record in batch.inbox:
             if record.kind == "event":
                 self.inbox[record.source, record.id] = record
@@ -77,20 +113,35 @@ class Observer:
         self.facts[run_id].append(fact)
         if isinstance(fact, AttemptFailed) and fact.status in NEVER_STARTED and fact.command_id:
             self.never_started[fact.command_id] = fact.status
+        if isinstance(fact, AttemptFailed | AttemptSucceeded):
+            self.ended.add(fact.command_id)
+        if isinstance(fact, AttemptFailed | ResultIgnored):
+            self.told[fact.command_id, fact.status] += 1
+        elif isinstance(fact, AttemptSucceeded):
+            self.told[fact.command_id, "succeeded"] += 1
+        elif isinstance(fact, AttemptStarted):
+            self.taken.add(fact.command_id)
+        elif isinstance(fact, TaskInDoubt | NeverSeen):
+            self.doubted.add(fact.command_id)
         if isinstance(fact, TaskResolved):
             command_id = before.steps[fact.step][fact.host_index].command_id
             if command_id:
                 self.by_person.add(command_id)
+                self.ended.add(command_id)
 
     def published(self, message: Message) -> None:
         """A message reached the broker."""
         if message.exchange != TOPOLOGY.results or not message.routing_key.startswith("result."):
             return
-        result = decode(message.body, Result)
+        try:
+            result = decode(message.body, Result)
+        except Malformed:
+            return  # see `garbage.py`
         if result.status is ResultStatus.NEVER_SEEN:
             self.tombstones.add((result.instance_id, result.command_id))
         if result.status.is_final:
             self.final_results[result.command_id] = result
+            self.answered.add((result.agent, result.command_id))
 
     def step(self, run: Run, name: str) -> StepDef:
         """The definition of a run's step."""

@@ -3,20 +3,26 @@
 A bug is a context manager. While it is entered, the product is wrong in that one way.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from itertools import count
 from typing import Any
 from unittest.mock import patch
 
 from msgspec.structs import replace
 
+from agents.intake import Intake
 from agents.journal import Journal
+from agents.redaction import Redactor
+from agents.runtime import AgentRuntime
 from orchestrator.core import answers, children, machine, sending
 from orchestrator.loop.coordinator import Coordinator
-from orchestrator.loop.publisher import Publisher
+from orchestrator.loop.publisher import DeadLetters, Publisher
 from orchestrator.loop.timers import Timers
 from orchestrator.starting.groups import GroupsInBatch
+from orchestrator.starting.pacing import Pace
 from orchestrator.store import sqlite
 from orchestrator.store.sqlite import SqliteStore
 from runtime.bus.port import Delivery
@@ -232,4 +238,77 @@ def forget_the_parent() -> Iterator[None]:
         """Say nothing."""
 
     with patch.object(children, "tell_parent", silent):
+        yield
+
+
+@_bug
+def forget_to_publish() -> Iterator[None]:
+    """Now and then a message is marked as sent that never was."""
+    useless = Publisher._is_useless
+    calls = count()
+
+    def lazy(self: Publisher, message: Any, now: int) -> bool:
+        return useless(self, message, now) or next(calls) % 7 == 6
+
+    with patch.object(Publisher, "_is_useless", lazy):
+        yield
+
+
+@_bug
+def throw_away_what_cannot_be_read() -> Iterator[None]:
+    """What the coordinator cannot read is acknowledged, and is no dead letter."""
+
+    def put(self: DeadLetters, refused: Any) -> None:
+        asyncio.get_running_loop().create_task(self._bus.ack([delivery for delivery, _ in refused]))
+
+    with patch.object(DeadLetters, "put", put):
+        yield
+
+
+@_bug
+def acknowledge_before_the_journal() -> Iterator[None]:
+    """An agent acknowledges a command before its journal has it."""
+    take = AgentRuntime._take
+
+    def hasty(self: AgentRuntime, delivery: Delivery) -> None:
+        asyncio.get_running_loop().create_task(self._bus.ack([delivery]))
+        take(self, delivery)
+
+    with patch.object(AgentRuntime, "_take", hasty):
+        yield
+
+
+@_bug
+def count_no_start() -> Iterator[None]:
+    """A throttle forgets now and then that it let a run start."""
+    with patch.object(Pace, "count", lambda self, key, throttle, now: None):
+        yield
+
+
+@_bug
+def start_again_what_was_debounced() -> Iterator[None]:
+    """An event that was debounced goes on waiting when its time has come."""
+    with patch.object(Pace, "take", lambda self, one: True):
+        yield
+
+
+@_bug
+def run_what_has_expired() -> Iterator[None]:
+    """An agent does not look whether a command comes too late."""
+    made = Intake._made
+
+    def patient(self: Intake, command: Any, *args: Any) -> Any:
+        return made(self, replace(command, expires_at=command.expires_at + timedelta(days=1)), *args)
+
+    with patch.object(Intake, "_made", patient):
+        yield
+
+
+@_bug
+def let_secrets_out() -> Iterator[None]:
+    """An agent tells what an action gives as it is."""
+    with (
+        patch.object(Redactor, "text", lambda self, text: text),
+        patch.object(Redactor, "value", lambda self, value: value),
+    ):
         yield

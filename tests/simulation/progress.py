@@ -31,6 +31,10 @@ SELDOM = (
 MOVES = ("CancelRun", "PauseRun", "ResumeRun", "ApproveTask", "ResolveTask", "RetryRun")
 
 
+HARMS = ("crash", "malformed_message", "stranger", "secret_let_out", "span")
+"""What goes wrong, or is watched, beside the faults; counted with them."""
+
+
 class Total:
     """The sums over the outcomes of many seeds."""
 
@@ -66,7 +70,7 @@ class Total:
             found.append(f"only {well} of {runs} runs ended {', '.join(GOOD_ENDS[:-1])} or {GOOD_ENDS[-1]}")
         common = COMMON + SELDOM if self.seeds >= MANY_SEEDS else COMMON
         found += _rare("runs ended", self.ends, (*GOOD_ENDS, "failed"), few)
-        found += _rare("faults", self.faults, (*FAULTS, "crash"), self.seeds // 50)
+        found += _rare("faults", self.faults, (*FAULTS, *HARMS), self.seeds // 50)
         found += _rare("moves of the operator", self.moves, MOVES, 1)
         found += _rare("what runs came to", self.reached, common, 1)
         return found

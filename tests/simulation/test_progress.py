@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation import __main__ as command
 from tests.simulation.faults import FAULTS
-from tests.simulation.progress import COMMON, ENOUGH_SEEDS, MOVES, Total
+from tests.simulation.progress import COMMON, ENOUGH_SEEDS, HARMS, MOVES, Total
 from tests.simulation.simulation import Outcome
 
 GOOD = {"succeeded": 2, "compensated": 1, "cancelled": 1, "failed": 1}
@@ -18,7 +18,7 @@ def outcome(seed: int, ends: dict[str, int], **other: dict[str, int]) -> Outcome
         seed=seed,
         violations=[],
         ends=ends,
-        faults=other.get("faults", dict.fromkeys((*FAULTS, "crash"), 1)),
+        faults=other.get("faults", dict.fromkeys((*FAULTS, *HARMS), 1)),
         moves=other.get("moves", dict.fromkeys(MOVES, 1)),
         reached=other.get("reached", dict.fromkeys(COMMON, 1)),
         steps=9,
@@ -57,7 +57,7 @@ def test_no_runs_are_too_few() -> None:
 @pytest.mark.parametrize(
     ("kind", "names", "missing"),
     [
-        ("faults", (*FAULTS, "crash"), "takeover"),
+        ("faults", (*FAULTS, *HARMS), "takeover"),
         ("moves", MOVES, "RetryRun"),
         ("reached", COMMON, "PivotPassed"),
     ],

@@ -15,15 +15,46 @@ EPOCH: Micros = 1_700_000_020_000_000
 
 
 class Clock:
-    """The wall clock of one node; `skew` is by how much it is wrong, in microseconds."""
+    """The wall clock of one node, which remembers how it was set."""
 
     def __init__(self, loop: SimLoop) -> None:
         self._loop = loop
-        self.skew: Micros = 0
+        self._settings: list[tuple[float, Micros]] = [(loop.time(), 0)]
+        """From when on it is wrong by how much."""
+
+    @property
+    def skew(self) -> Micros:
+        """By how much it is wrong."""
+        return self._settings[-1][1]
+
+    @skew.setter
+    def skew(self, skew: Micros) -> None:
+        if skew != self.skew:
+            self._settings.append((self._loop.time(), skew))
+
+    @property
+    def was_set(self) -> bool:
+        """Whether somebody ever set it."""
+        return len(self._settings) > 1
+
+    def least_since(self, at: float) -> Micros:
+        """The least that it showed since `at`, in seconds of the loop."""
+        ends = [*(end for end, _ in self._settings[1:]), self._loop.time()]
+        parts = [(begin, skew) for (begin, skew), end in zip(self._settings, ends, strict=True) if end >= at]
+        return min(_shown(max(begin, at), skew) for begin, skew in parts)
+
+    def most(self) -> Micros:
+        """The most that it ever showed."""
+        ends = [*(end for end, _ in self._settings[1:]), self._loop.time()]
+        return max(_shown(end, skew) for (_, skew), end in zip(self._settings, ends, strict=True))
 
     def now(self) -> Micros:
         """Microseconds since the epoch, as this node believes."""
-        return EPOCH + round(self._loop.time() * 1_000_000) + self.skew
+        return _shown(self._loop.time(), self.skew)
+
+
+def _shown(at: float, skew: Micros) -> Micros:
+    return EPOCH + round(at * 1_000_000) + skew
 
 
 class CoordinatorWorld:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from runtime.bus.port import Message
+from schemas.times import from_datetime
 from tests.simulation.invariants.tables import at_publish, at_start, done_twice_in_a_pool
 from tests.simulation.ledger import Performance
 from tests.simulation.nodes import TOPOLOGY
@@ -48,6 +49,39 @@ def what_never_starts(sim: "Simulation", begun: Performance) -> str | None:
     if why and begun.agent not in sim.rebuilt:
         return f"{begun.command_id} starts on {begun.life}, and was taken for never started: {why}"
     return None
+
+
+@at_start
+def what_starts_is_in_the_journal(sim: "Simulation", begun: Performance) -> str | None:
+    """Before an action starts, its command is in the journal of its host, neither answered nor a tombstone.
+
+    What is not idempotent is there as started.
+    """
+    node = next(node for node in sim.agents if node.name == begun.agent)
+    found = node.journaled(begun.command_id)
+    allowed = (
+        ("started",) if not sim.observer.commands[begun.command_id].idempotent else ("received", "started")
+    )
+    if found is None or found[0] not in allowed or found[1]:
+        return f"{begun.command_id} starts on {begun.life}, whose journal has of it: {found}"
+    return None
+
+
+@at_start
+def what_has_expired_never_starts(sim: "Simulation", begun: Performance) -> str | None:
+    """A command starts only if it had not expired, by the host's own clock, when the host took it.
+
+    Not so what is idempotent and was taken before a crash: it may have begun, and is made again for as long
+    as its attempt could still be running.
+    """
+    node = next(node for node in sim.agents if node.name == begun.agent)
+    command = sim.observer.commands[begun.command_id]
+    taken, born = sim.wire.taken_at(begun.command_id, str(begun.life)), begun.life.born
+    until = from_datetime(command.expires_at)
+    if taken is None and command.idempotent:
+        until += round(command.timeout * 1_000_000)
+    late = node.clock.least_since(born if taken is None else taken) - until
+    return f"{begun.command_id} starts on {begun.life}, {late / 1e6:.3f} s too late" if late > 0 else None
 
 
 @at_start

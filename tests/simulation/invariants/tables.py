@@ -8,20 +8,25 @@ from orchestrator.core.model import Run, StepStatus, Task
 from orchestrator.store.port import Batch
 from runtime.bus.port import Message
 from tests.simulation.ledger import Performance
+from tests.simulation.wire import Copy
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 __all__ = [
+    "AT_ACKNOWLEDGE",
     "AT_BATCH",
     "AT_END",
     "AT_FACT",
     "AT_PUBLISH",
+    "AT_ROUTE",
     "AT_START",
+    "at_acknowledge",
     "at_batch",
     "at_end",
     "at_fact",
     "at_publish",
+    "at_route",
     "at_start",
     "done_twice_in_a_pool",
     "is_past_pivot",
@@ -33,6 +38,8 @@ F = TypeVar("F", bound=Callable[..., str | None])
 AT_BATCH: list[Callable[["Simulation", int, Batch], str | None]] = []
 AT_FACT: list[Callable[["Simulation", Run, Fact, Run], str | None]] = []
 AT_PUBLISH: list[Callable[["Simulation", Message], str | None]] = []
+AT_ROUTE: list[Callable[["Simulation", Message], str | None]] = []
+AT_ACKNOWLEDGE: list[Callable[["Simulation", str, Copy], str | None]] = []
 AT_START: list[Callable[["Simulation", Performance], str | None]] = []
 AT_END: list[Callable[["Simulation"], str | None]] = []
 
@@ -47,6 +54,7 @@ def _into(table: list[Any]) -> Callable[[F], F]:
 
 at_batch, at_fact, at_publish = _into(AT_BATCH), _into(AT_FACT), _into(AT_PUBLISH)
 at_start, at_end = _into(AT_START), _into(AT_END)
+at_route, at_acknowledge = _into(AT_ROUTE), _into(AT_ACKNOWLEDGE)
 
 
 def to_undo(sim: "Simulation", run: Run, name: str, task: Task) -> bool:
