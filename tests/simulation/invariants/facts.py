@@ -12,6 +12,7 @@ from orchestrator.core.facts import (
     PivotPassed,
     ResultIgnored,
     RunEnded,
+    RunQueued,
     StepExpanded,
     StepsReset,
     TaskResolved,
@@ -67,7 +68,8 @@ def ends_are_final(sim: "Simulation", before: Run, fact: Fact, after: Run) -> st
 def every_transition_of_a_run_is_legal(sim: "Simulation", before: Run, fact: Fact, after: Run) -> str | None:
     """Every change of a run's status is one of those in `transitions.py`."""
     was, now = before.status, after.status
-    if before.seq and now is not was and now not in RUN_MOVES[was]:
+    begun = before.seq > 1 if isinstance(fact, RunQueued) else before.seq  # what it keeps is said before
+    if begun and now is not was and now not in RUN_MOVES[was]:
         return f"{before.head.id} went from {was} to {now} by {fact}"
     return None
 
