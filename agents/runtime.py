@@ -166,7 +166,12 @@ class AgentRuntime:
         for subscription in self._subscriptions:
             await subscription.cancel()
         self._announce(stopping=True)
-        await self._runner.close(self._limits.stop_grace)
+        closing = asyncio.create_task(self._runner.close(self._limits.stop_grace))
+        await asyncio.wait((closing, serving), return_when=asyncio.FIRST_COMPLETED)
+        if not closing.done():
+            closing.cancel()
+            await serving  # raises: its disk has failed, and what has its turn would wait for it for ever
+        await closing
         await self._prober.close()
         self._stopping = True
         self._wake.set()

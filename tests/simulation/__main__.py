@@ -5,43 +5,40 @@ import json
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tests.simulation.batch import readable, replay, run_seeds
-from tests.simulation.simulation import Outcome, simulate
+from tests.simulation.batch import readable, replay, run_seeds, to_keep
+from tests.simulation.progress import ENOUGH_SEEDS, Total
+from tests.simulation.simulation import simulate
 
-__all__ = ["main", "summary"]
+__all__ = ["main"]
 
 PROGRESS_EVERY = 10.0  # seconds
 TAIL = 30  # lines of the trace of a failing seed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the seeds asked for; 1 if any broke an invariant."""
+    """Run the seeds asked for; 1 if any broke an invariant, or if all together they got nowhere."""
     options = _parser().parse_args(argv)
     seeds = range(options.first, options.first + options.seeds)
     if options.trace:
         outcome = simulate(options.first, keep_trace=True)
         sys.stdout.write(readable(outcome, lines=None))
         return 1 if outcome.violations else 0
-    total, failed = Counter[str](), []
+    total = Total()
     begun = told = time.monotonic()
     for outcome in run_seeds(seeds, options.jobs):
-        _add(total, outcome)
+        total.add(outcome)
         if outcome.violations:
-            failed.append(outcome.seed)
             sys.stderr.write(readable(outcome, lines=TAIL))
         if time.monotonic() - told > PROGRESS_EVERY:
             told = time.monotonic()
-            done = total["seeds"]
-            sys.stderr.write(
-                f"  … {done} of {options.seeds} seeds, {told - begun:.0f} s, {len(failed)} failed\n"
-            )
-    found = summary(total, failed, time.monotonic() - begun)
+            so_far = f"{total.seeds} of {options.seeds} seeds, {told - begun:.0f} s"
+            sys.stderr.write(f"  … {so_far}, {len(total.failed)} failed\n")
+    found = total.summary(time.monotonic() - begun)
     sys.stdout.write(json.dumps(found) + "\n" if options.json else _text(found))
-    return 1 if failed else 0
+    return 1 if found["failed"] or found["shortcomings"] else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,30 +52,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(total: Counter[str], outcome: Outcome) -> None:
-    total["seeds"] += 1
-    total["steps"] += outcome.steps
-    total["virtual"] += round(outcome.virtual)
-    total.update({f"end:{status}": count for status, count in outcome.ends.items()})
-    total.update({f"move:{name}": count for name, count in outcome.moves.items()})
-    total.update({f"fault:{name}": count for name, count in outcome.faults.items()})
-
-
-def summary(total: Counter[str], failed: list[int], seconds: float) -> dict[str, Any]:
-    """What a batch of seeds came to."""
-    return {
-        "seeds": total["seeds"],
-        "failed": failed,
-        "runs": sum(count for name, count in total.items() if name.startswith("end:")),
-        "ends": {name[4:]: total[name] for name in sorted(total) if name.startswith("end:")},
-        "faults": {name[6:]: total[name] for name in sorted(total) if name.startswith("fault:")},
-        "operator_moves": {name[5:]: total[name] for name in sorted(total) if name.startswith("move:")},
-        "steps": total["steps"],
-        "virtual_seconds": total["virtual"],
-        "seconds": round(seconds, 1),
-    }
-
-
 def _text(found: dict[str, Any]) -> str:
     """The summary for people."""
     lines = [
@@ -90,12 +63,23 @@ def _text(found: dict[str, Any]) -> str:
     lines.append(
         "  moves:  " + ", ".join(f"{name} {count}" for name, count in found["operator_moves"].items())
     )
+    lines.append("  reached: " + ", ".join(f"{name} {count}" for name, count in found["reached"].items()))
     if found["failed"]:
         lines += ["", f"{len(found['failed'])} seeds FAILED:"]
         lines += [f"  {replay(seed)}" for seed in found["failed"]]
+        lines.append(to_keep(found["failed"][0]))
     else:
         lines.append("every invariant held")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_judged(found["shortcomings"])]) + "\n"
+
+
+def _judged(shortcomings: list[str] | None) -> list[str]:
+    """What the seeds are worth, for people."""
+    if shortcomings is None:
+        return [f"whether runs got anywhere is judged from {ENOUGH_SEEDS} seeds on"]
+    if not shortcomings:
+        return ["enough went right, and enough went wrong"]
+    return ["", "TOO LITTLE happened for that to mean anything:", *(f"  {each}" for each in shortcomings)]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from tests.simulation.simulation import Outcome, simulate
 
-__all__ = ["readable", "replay", "run_seeds"]
+__all__ = ["readable", "replay", "run_seeds", "to_keep"]
 
 COLLECT_EVERY = (
     25  # seeds: a simulation leaves circles behind, and collecting them all the time costs a third
@@ -37,6 +37,14 @@ def replay(seed: int) -> str:
     return f"./run simulate --first {seed} --seeds 1 --trace"
 
 
+def to_keep(seed: int) -> str:
+    """How to keep what a failing seed has shown."""
+    return (
+        "to keep it: hold its cause by a test of its own, and add\n"
+        f"  {seed}  what went wrong  <- tests/…::test_…\nto tests/simulation/regressions.txt"
+    )
+
+
 def readable(outcome: Outcome, lines: int | None) -> str:
     """A trace for people: all of it, or the ends of the last so many lines; and what was found."""
     shown = outcome.trace
@@ -47,4 +55,5 @@ def readable(outcome: Outcome, lines: int | None) -> str:
     if outcome.violations:
         text += ["", f"seed {outcome.seed} broke an invariant; to see it again: {replay(outcome.seed)}"]
         text += [f"  {name.replace('_', ' ')}: {found}" for name, found in outcome.violations]
+        text.append(to_keep(outcome.seed))
     return "\n".join(text) + "\n"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.core.definition import Definition
 from orchestrator.loop.intake import ApplyDefinition
 from orchestrator.topology import coordinator_declarations
 from runtime.bus.port import Message, PublishOutcome
@@ -47,10 +48,11 @@ class Course:
         for node in self._sim.nodes:
             node.boot()
         await self._outlet.start()
-        await self._apply_documents()
+        for definition in sim.first:
+            await self._apply(definition)
         self._plan_faults()
         acts = [asyncio.create_task(self._events()), asyncio.create_task(self._meddling())]
-        acts += [asyncio.create_task(self._signals()), asyncio.create_task(self._garbage())]
+        acts += [asyncio.create_task(act) for act in (self._signals(), self._garbage(), self._new_versions())]
         while self._sim.loop.time() < CHAOS:
             await asyncio.sleep(2.0)
             await self._sim.person.look()
@@ -73,13 +75,24 @@ class Course:
         if alive:
             self._sim.fail("every process stops when asked", alive)
 
-    async def _apply_documents(self) -> None:
-        for definition in self._sim.definitions.values():
-            while True:
-                with contextlib.suppress(BatonError):
-                    await self._sim.coordinator.submit(ApplyDefinition(definition))
-                    break
-                await asyncio.sleep(0.5)
+    async def _apply(self, definition: Definition) -> None:
+        while True:
+            with contextlib.suppress(BatonError):
+                await self._sim.coordinator.submit(ApplyDefinition(definition))
+                break
+            await asyncio.sleep(0.5)
+        self._sim.person.versions.setdefault(definition.name, {})[definition.version] = definition
+
+    async def _new_versions(self) -> None:
+        """Somebody changes documents, and may want live runs to keep to the new version; or takes it back."""
+        for definition in self._sim.improved:
+            await asyncio.sleep(self._sim.rng.uniform(0, 12))
+            await self._apply(definition)
+            if self._sim.rng.random() < 0.6:
+                await self._sim.person.move_all(definition)
+            if self._sim.rng.random() < 0.2:
+                await asyncio.sleep(self._sim.rng.uniform(0, 5))
+                await self._apply(next(one for one in self._sim.first if one.name == definition.name))
 
     async def _events(self) -> None:
         """Business systems publish events, some twice, some with a key that is taken."""

@@ -5,7 +5,7 @@ takes the weights as they are, so that most documents hold a few things and some
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -13,7 +13,7 @@ import msgspec
 
 from schemas.workflow import Workflow
 
-__all__ = ["EMITTED", "EVENT", "SIGNAL", "VALUES", "Cast", "random_workflows"]
+__all__ = ["EMITTED", "EVENT", "SIGNAL", "VALUES", "Cast", "Library", "random_workflows"]
 
 EVENT = "com.example.sim"
 """Events of type `com.example.sim.<workflow>` start a run of it."""
@@ -22,7 +22,7 @@ SIGNAL = "com.example.signal"
 """Events that `wait_for` steps wait for; `data.n` is one of `VALUES`."""
 
 EMITTED = "com.example.emitted"
-"""Events that `emit` steps publish; they start nothing."""
+"""Events of type `com.example.emitted.<workflow>`, which `emit` steps publish, may start a run of it."""
 
 VALUES = (1, 2, 3)
 
@@ -41,12 +41,22 @@ class Cast:
     zones: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Library:
+    """The documents that are there from the start, and other versions that some of them get later."""
+
+    first: list[Workflow]
+    later: list[Workflow]
+
+
 @dataclass
 class _Author:
     """One document in the making. `plain`: only what the first version of the language had."""
 
     rng: Random
     cast: Cast
+    names: list[str]
+    """All workflows."""
     others: list[str]
     """Workflows that may be run as children."""
     plain: bool
@@ -61,14 +71,18 @@ class _Author:
         return self.rng.choice(choices)
 
 
-def random_workflows(rng: Random, cast: Cast) -> list[Workflow]:
+def random_workflows(rng: Random, cast: Cast) -> Library:
     """One to three documents, of which the later ones may be children of the earlier ones."""
     names = [f"w{number}" for number in range(rng.choice((1, 1, 2, 2, 3)))]
     plain = rng.random() < 0.25
-    return [
-        msgspec.convert(_document(_Author(rng, cast, names[place + 1 :], plain), name), Workflow)
-        for place, name in enumerate(names)
+    authors = [_Author(rng, cast, names, names[place + 1 :], plain) for place in range(len(names))]
+    first = [_document(author, name) for author, name in zip(authors, names, strict=True)]
+    later = [
+        _next_version(author, document)
+        for author, document in zip(authors, first, strict=True)
+        if not plain and author.chance(0.4)
     ]
+    return Library(*([msgspec.convert(one, Workflow) for one in some] for some in (first, later)))
 
 
 def _document(author: _Author, name: str) -> Fields:
@@ -83,8 +97,19 @@ def _document(author: _Author, name: str) -> Fields:
         document["output"] = {"go": "${{ input.go }}"}
     for rate, modifier in _OF_WORKFLOW:
         if not author.plain and author.chance(rate):
-            document |= modifier(author, trigger)
+            document |= modifier(author, document)
     return document
+
+
+def _next_version(author: _Author, document: Fields) -> Fields:
+    """The document with one more step, one less, or with one that is another: the last, or any."""
+    steps: list[Fields] = list(document["steps"])
+    if len(steps) > 1 and author.chance(0.15):
+        return document | {"steps": steps[:-1]}
+    last = len(steps) - 1
+    place = author.pick(last + 1, last + 1, last, author.rng.randint(0, last))
+    steps[place : place + 1] = [_step(replace(author, steps=steps[:place]), f"s{place}")]
+    return document | {"steps": steps}
 
 
 def _step(author: _Author, name: str) -> Fields:
@@ -102,9 +127,9 @@ def _step(author: _Author, name: str) -> Fields:
 
 
 def _action(author: _Author) -> Fields:
-    """A command to an agent, a pool, or whoever has a label."""
+    """A command to an agent, a pool, or whoever has a label; of `ask.it` a probe can say what became."""
     return {
-        "action": "do.it",
+        "action": "ask.it" if not author.plain and author.chance(0.5) else "do.it",
         "target": _target(author),
         "with": {"go": "${{ input.go }}"} | ({} if len(author.steps) % 3 == 0 else _SECRET),
         "timeout": author.pick("1s", "3s", "8s"),
@@ -118,7 +143,7 @@ def _target(author: _Author) -> Any:
     if author.cast.pools and author.chance(0.25):
         return {"pool": author.pick(*author.cast.pools)}
     if not author.plain and author.chance(0.2):
-        return {"labels": {"zone": author.pick(*author.cast.zones, "nowhere")}}
+        return {"labels": {"zone": author.pick(*author.cast.zones) if author.chance(0.9) else "nowhere"}}
     return author.pick(*author.cast.agents) if author.chance(0.97) else "nobody"
 
 
@@ -151,7 +176,10 @@ def _approve(author: _Author) -> Fields:
 
 
 def _emit(author: _Author) -> Fields:
-    return {"emit": {"type": EMITTED, "data": {"go": "${{ input.go }}"}}}
+    """An event that may start a run of a later workflow; seldom of any, until that is one run too many."""
+    meant = author.pick(*(author.names if author.chance(0.2) else author.others or ["nobody"]))
+    data = {"go": "${{ input.go }}", "key": author.pick("k0", "${{ run.id }}")}
+    return {"emit": {"type": f"{EMITTED}.{meant}", "data": data}}
 
 
 def _child(author: _Author) -> Fields:
@@ -166,7 +194,7 @@ _KINDS: list[tuple[float, Callable[[_Author], Fields]]] = [
     (0.5, _sleep),
     (1.0, _wait_for),
     (0.7, _approve),
-    (0.5, _emit),
+    (0.9, _emit),
     (2.0, _child),
 ]
 """Weight and fields of each kind."""
@@ -181,7 +209,7 @@ def _needs(author: _Author, step: Fields) -> Fields:
 
 
 def _condition(author: _Author, step: Fields) -> Fields:
-    return {"if": author.pick("input.go", "input.go", "!input.go", "input.missing")}
+    return {"if": "input.missing" if author.chance(0.1) else author.pick("input.go", "input.go", "!input.go")}
 
 
 def _retry(author: _Author, step: Fields) -> Fields:
@@ -191,7 +219,7 @@ def _retry(author: _Author, step: Fields) -> Fields:
 
 def _compensate(author: _Author, step: Fields) -> Fields:
     undo: Fields = {
-        "action": "undo.it",
+        "action": "unask.it" if not author.plain and author.chance(0.5) else "undo.it",
         "with": {} if len(author.steps) % 3 == 1 else _SECRET,
         "timeout": author.pick("1s", "3s", "8s"),
         "retry": {"attempts": author.pick(1, 2, 4), "delay": author.pick("100ms", "1s"), "max_delay": "5s"},
@@ -231,7 +259,13 @@ _MODIFIERS: list[tuple[float, bool, str | None, Callable[[_Author, Fields], Fiel
 # Modifiers of workflows
 
 
-def _concurrency(author: _Author, trigger: Fields) -> Fields:
+def _by_others(author: _Author, document: Fields) -> Fields:
+    """It is started by what `emit` steps publish, too."""
+    mine = document["triggers"][0] | {"event": f"{EMITTED}.{document['workflow']}"}
+    return {"triggers": [*document["triggers"], mine]}
+
+
+def _concurrency(author: _Author, document: Fields) -> Fields:
     return {
         "concurrency": {
             "group": author.pick("all", '${{ input.go ? "yes" : "no" }}'),
@@ -241,27 +275,30 @@ def _concurrency(author: _Author, trigger: Fields) -> Fields:
     }
 
 
-def _debounce(author: _Author, trigger: Fields) -> Fields:
-    trigger["debounce"] = {"wait": author.pick("1s", "4s")} | ({"max": "5s"} if author.chance(0.5) else {})
+def _debounce(author: _Author, document: Fields) -> Fields:
+    debounce = {"wait": author.pick("1s", "4s")} | ({"max": "5s"} if author.chance(0.5) else {})
+    author.pick(*document["triggers"])["debounce"] = debounce
     return {}
 
 
-def _throttle(author: _Author, trigger: Fields) -> Fields:
-    trigger["throttle"] = {"limit": author.pick(1, 2), "per": author.pick("3s", "20s")}
+def _throttle(author: _Author, document: Fields) -> Fields:
+    throttle = {"limit": author.pick(1, 1, 2), "per": author.pick("3s", "30s")}
+    author.pick(*document["triggers"])["throttle"] = throttle
     return {}
 
 
-def _schedule(author: _Author, trigger: Fields) -> Fields:
+def _schedule(author: _Author, document: Fields) -> Fields:
     schedule = {"cron": SCHEDULE, "missed": author.pick("skip", "once")}
-    return {"triggers": [trigger, {"schedule": schedule, "input": {"go": True}}]}
+    return {"triggers": [*document["triggers"], {"schedule": schedule, "input": {"go": True}}]}
 
 
 _OF_WORKFLOW: list[tuple[float, Callable[[_Author, Fields], Fields]]] = [
+    (0.7, _by_others),
     (0.25, _concurrency),
     (0.15, _debounce),
-    (0.1, _throttle),
+    (0.2, _throttle),
     (0.15, _schedule),
-    (0.1, lambda author, trigger: {"timeout": author.pick("5s", "15s")}),
-    (0.1, lambda author, trigger: {"priority": author.rng.randint(0, 9)}),
+    (0.1, lambda author, document: {"timeout": author.pick("5s", "15s")}),
+    (0.1, lambda author, document: {"priority": author.rng.randint(0, 9)}),
 ]
-"""Rate and fields of each; `trigger` is the trigger that starts it, and may be changed."""
+"""Rate and fields of each; what it changes is the document so far."""

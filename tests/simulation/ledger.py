@@ -7,13 +7,14 @@ invariants trust this ledger, not the coordinator.
 import asyncio
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 from urllib.parse import quote
 
-from agents import ActionError, Agent, Context
+from agents import ActionError, Agent, Context, Probed
 from agents.sdk import Action
 from schemas.messages import CommandKind
 from tests.simulation.clockwork import Life
@@ -56,7 +57,7 @@ class Performance:
     task: TaskKey
     attempt: int
     undo: bool
-    action: str
+    args: dict[str, Any]
     script: Script
     at: float
     effect_at: float | None = None
@@ -89,6 +90,9 @@ class Ledger:
     of_command: dict[str, list[Performance]] = field(default_factory=dict)
     of_run: dict[str, list[Performance]] = field(default_factory=dict)
     effects: dict[TaskKey, dict[str, Effect]] = field(default_factory=dict)
+    probes: Counter[str] = field(default_factory=Counter)
+    """What probes said, and how often."""
+    on_probe: Callable[[Life, str, Probed], None] = lambda life, command_id, said: None
     let_out: int = 0
     """How many attempts had a secret and were of the kind that lets it out."""
     on_start: Callable[[Performance], None] = lambda performance: None
@@ -107,13 +111,19 @@ class Ledger:
             if script.tells and "token" in args:
                 self.let_out += 1
             _let_out(script.tells, ctx, args.get("token", ""))
+            begun = self._begin(life, instance_of(), ctx, args, script)
             try:
-                return await self._perform(life, instance_of(), ctx, script) | _said(script, args)
+                return await self._perform(begun) | _said(script, args)
             except ActionError as error:
                 raise _with_secret(error, script, args) from error
 
+        async def probe(ctx: Context, **_: Any) -> Probed:
+            return self._probe(life, ctx)
+
         for name in ("do.it", "undo.it"):
             agent.action(name)(act)
+        for name in ("ask.it", "unask.it"):
+            agent.action(name, probe=probe)(act)
         return agent.actions
 
     def is_there(self, task: TaskKey) -> bool:
@@ -147,8 +157,8 @@ class Ledger:
                 return Script(before, 1e5, rng.random() < 0.5, stubborn=rng.uniform(0, 5))
         return Script(before, 1e5, effect=True, stubborn=0.1, finish=True)
 
-    async def _perform(self, life: Life, instance_id: str, ctx: Context, script: Script) -> dict[str, Any]:
-        performance = self._begin(life, instance_id, ctx, script)
+    async def _perform(self, performance: Performance) -> dict[str, Any]:
+        script = performance.script
         try:
             await asyncio.sleep(script.before)
             if script.effect:
@@ -164,7 +174,18 @@ class Ledger:
             self._end(performance, "failed")
             raise ActionError("scripted", script.fails, retryable=script.retryable)
         self._end(performance, "succeeded")
-        return {"by": ctx.agent, "n": performance.number}
+        return _output(performance)
+
+    def _probe(self, life: Life, ctx: Context) -> Probed:
+        """Look whether a lost attempt took effect; now and then it cannot be told."""
+        said = Probed.unknown("too dark")
+        if Random(f"{self.seed}/{ctx.command_id}/{self.probes.total()}").random() < 0.8:
+            here = [one for one in self.of_command.get(ctx.command_id, ()) if one.agent == ctx.agent]
+            took = [one for one in here if one.effect_at is not None]
+            said = Probed.done(_output(took[-1])) if took else Probed.never()
+        self.probes[said.said] += 1
+        self.on_probe(life, ctx.command_id, said)
+        return said
 
     async def _go_on(self, performance: Performance) -> None:
         """What a stubborn action does after it was told to stop."""
@@ -173,7 +194,9 @@ class Ledger:
         if script.effect:
             self._take_effect(performance)
 
-    def _begin(self, life: Life, instance_id: str, ctx: Context, script: Script) -> Performance:
+    def _begin(
+        self, life: Life, instance_id: str, ctx: Context, args: dict[str, Any], script: Script
+    ) -> Performance:
         performance = Performance(
             number=len(self.performances),
             life=life,
@@ -183,7 +206,7 @@ class Ledger:
             task=(ctx.run_id, ctx.step, ctx.host_index),
             attempt=ctx.attempt,
             undo=ctx.kind is CommandKind.COMPENSATE,
-            action="undo" if ctx.kind is CommandKind.COMPENSATE else "do",
+            args=args,
             script=script,
             at=self.time(),
         )
@@ -211,6 +234,11 @@ class Ledger:
         for performance in self.performances:
             if performance.life is life and performance.active:
                 self._end(performance, "crashed")
+
+
+def _output(performance: Performance) -> dict[str, Any]:
+    """What an action gives when it has succeeded."""
+    return {"by": performance.agent, "n": performance.number}
 
 
 # How actions let out what they were given; the agent must hide all of it.

@@ -49,6 +49,7 @@ SETTINGS = Settings(
     grace=5.0,
     query_every=5.0,
     reconcile_every=60.0,
+    max_event_hops=2,
 )
 LIMITS = Limits(
     heartbeat=3.0, kill_after=3.0, retry_returned=5.0, stop_grace=2.0, presence_interval=60.0, prefetch=8

@@ -13,6 +13,7 @@ from orchestrator.core.facts import (
     Fact,
     NeverSeen,
     ResultIgnored,
+    StepsKept,
     TaskInDoubt,
     TaskResolved,
 )
@@ -145,6 +146,14 @@ class Observer:
     def step(self, run: Run, name: str) -> StepDef:
         """The definition of a run's step."""
         return self.definitions[run.version].steps[name]
+
+    def doer(self, run: Run, step: str) -> Run:
+        """The run that did what a run has of a step: itself, or the one from which it keeps that step."""
+        while run.head.retry_of and any(
+            isinstance(fact, StepsKept) and step in fact.steps for fact in self.facts[run.head.id][:2]
+        ):
+            run = self.runs[run.head.retry_of]
+        return run
 
     def tasks(self, run: Run) -> list[tuple[StepDef, int, Task]]:
         """Every task with its step."""

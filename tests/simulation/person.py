@@ -7,18 +7,20 @@ still goes on or a host is away.
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from orchestrator.core.definition import Definition
 from orchestrator.core.inputs import (
     ApproveTask,
     CancelRun,
     Input,
+    MoveRun,
     PauseRun,
     ResolveTask,
     ResumeRun,
     RetryFrom,
     RetryNow,
 )
-from orchestrator.core.model import Run, Task, WaitOn
-from orchestrator.loop.intake import InputForRun
+from orchestrator.core.model import Run, RunStatus, Task, WaitOn
+from orchestrator.loop.intake import Content, InputForRun, RetryRun
 from schemas.errors import BatonError
 
 if TYPE_CHECKING:
@@ -41,27 +43,53 @@ Key = tuple[str, str, int]
 
 
 class Person:
-    """Moves of the operator, counted by kind."""
+    """Moves of the operator, counted by kind; `versions` are those applied, by workflow and version."""
 
     def __init__(self, sim: "Simulation") -> None:
         self._sim = sim
         self._since: dict[Key, float] = {}
         self._retried: Counter[Key] = Counter()
         self._silent: set[Key] = set()
+        self._left: set[str] = set()
+        """Runs that have ended and stay as they are."""
+        self.versions: dict[str, dict[str, Definition]] = {}
         self.moves: Counter[str] = Counter()
-        self.refused = 0
 
     async def look(self) -> None:
         """Decide about everything that is ripe."""
+        await self._try_again()
         for run in self._sim.observer.live():
-            before = sum(self.moves.values()) + self.refused
+            before = self.moves.total()
             for step, index, task in self._sim.observer.tasks(run):
                 await self._look_at(run, step.id, index, task)
-            quiet = before == sum(self.moves.values()) + self.refused
+            quiet = before == self.moves.total()
             if run.paused and quiet and self._ripe((run.head.id, "", 0), SHORT, is_so=True):
-                await self._move(run.head.id, ResumeRun(WHO, "long enough"))
+                again = RetryFrom(self._sim.rng.choice(list(run.steps)), WHO, "from there, please")
+                resume = ResumeRun(WHO, "long enough")
+                await self._move(run.head.id, resume if self._sim.rng.random() < 0.8 else again)
             elif not run.paused:
                 self._ripe((run.head.id, "", 0), SHORT, is_so=False)
+
+    async def _try_again(self) -> None:
+        """Have runs that ended badly done again from some step, a few of them; also where it cannot be."""
+        asked = self.moves["RetryRun"] + self.moves["RetryRun refused"]
+        for run in list(self._sim.observer.runs.values()):
+            bad = run.ended in (RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.COMPENSATED)
+            if not bad or run.head.id in self._left:
+                continue
+            self._left.add(run.head.id)
+            rng = self._sim.rng
+            if asked < ENOUGH and rng.random() < (0.1 if run.ended is RunStatus.COMPENSATED else 0.4):
+                asked += 1
+                step = rng.choice(list(self._sim.definitions[run.version].steps))
+                again = RetryRun(run.head.id, step, WHO, "it should work now", current=rng.random() < 0.5)
+                await self._ask(run.head.id, again, again)
+
+    async def move_all(self, definition: Definition) -> None:
+        """Let live runs of a workflow keep to this version, most of them."""
+        for run in self._sim.observer.live():
+            if run.head.workflow == definition.name and self._sim.rng.random() < 0.8:
+                await self._move(run.head.id, MoveRun(definition, WHO, "the new one is better"))
 
     async def _look_at(self, run: Run, step: str, index: int, task: Task) -> None:
         key = (run.head.id, step, index)
@@ -112,6 +140,7 @@ class Person:
         rng = self._sim.rng
         run = rng.choice(live)
         step = rng.choice(list(run.steps) or ["s0"])
+        version = rng.choice(list(self.versions[run.head.workflow].values()))
         given: Input = rng.choice(
             (
                 CancelRun(WHO, "changed their mind"),
@@ -119,16 +148,21 @@ class Person:
                 PauseRun(WHO, "wants to look"),
                 RetryNow(WHO, "has no time"),
                 RetryFrom(step, WHO, "wants it again"),
+                MoveRun(version, WHO, "likes that version"),
             )
         )
         await self._move(run.head.id, given)
 
     async def _move(self, run_id: str, given: Input) -> None:
-        kind = type(given).__name__
-        self._sim.note(WHO, f"{run_id}: {given}")
+        await self._ask(run_id, given, InputForRun(run_id, given))
+
+    async def _ask(self, run_id: str, move: Input | RetryRun, content: Content) -> None:
+        kind = type(move).__name__
+        told = f"MoveRun to {move.to.version[:12]}" if isinstance(move, MoveRun) else str(move)
+        self._sim.note(WHO, f"{run_id}: {told}")
         try:
-            await self._sim.coordinator.submit(InputForRun(run_id, given))
+            await self._sim.coordinator.submit(content)
             self.moves[kind] += 1
         except BatonError as error:
-            self.refused += 1
+            self.moves[f"{kind} refused"] += 1
             self._sim.note(WHO, f"{run_id}: refused: {error.code}")

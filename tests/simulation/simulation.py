@@ -31,7 +31,7 @@ from schemas.errors import Conflict
 from tests.simulation import invariants, templates
 from tests.simulation.clockwork import LIFE, Life, NothingLeft, SimLoop, outside
 from tests.simulation.course import Course
-from tests.simulation.documents import Cast, random_workflows
+from tests.simulation.documents import EMITTED, Cast, random_workflows
 from tests.simulation.ledger import Ledger, Performance
 from tests.simulation.logs import hushed, listening
 from tests.simulation.network import Network
@@ -44,7 +44,7 @@ from tests.simulation.wire import Copy, Wire
 __all__ = ["Outcome", "Simulation", "simulate"]
 
 BOUND = 3600.0
-"""Seconds after the faults in which every run must have come to an end."""
+"""Seconds after the faults in which every run must have come to an end, if no clock was set back."""
 
 TRACED = 0.3
 """How many simulations export spans."""
@@ -54,13 +54,17 @@ _SHM = Path("/dev/shm")
 
 @dataclass
 class Outcome:
-    """What came of one seed. `violations` are (invariant, what it found); `trace` is kept if asked for."""
+    """What came of one seed. `violations` are (invariant, what it found); `trace` is kept if asked for.
+
+    `reached` counts what the runs came to do: facts by their kind, events by their outcome, words of probes.
+    """
 
     seed: int
     violations: list[tuple[str, str]]
     ends: dict[str, int]
     faults: dict[str, int]
     moves: dict[str, int]
+    reached: dict[str, int]
     steps: int
     virtual: float
     seconds: float
@@ -85,6 +89,7 @@ def simulate(seed: int, *, keep_trace: bool = False) -> Outcome:
         ends={str(status): count for status, count in sim.observer.ends().items()},
         faults=dict(sim.happened),
         moves=dict(sim.person.moves),
+        reached=sim.reached(),
         steps=sim.loop.steps,
         virtual=sim.loop.time(),
         seconds=time.perf_counter() - begun,
@@ -97,7 +102,6 @@ class Simulation:
     """The whole of one seed: nodes, network, ledger, observer, person."""
 
     source = "/simulation"
-    bound = BOUND
 
     def __init__(self, seed: int, directory: Path) -> None:
         self.seed = seed
@@ -113,6 +117,8 @@ class Simulation:
         self.doomed: list[Life] = []
         """Those that are to die as soon as they have something to do."""
         self.newest_epoch = 0
+        self.bound = BOUND
+        """Longer by as much as clocks were set back: what was planned before comes later by that."""
         self.loop = SimLoop()
         self.loop.on_crash = self._crash_point
         self.loop.set_exception_handler(self._loop_exception)
@@ -124,10 +130,13 @@ class Simulation:
         self.ledger = Ledger(seed, self.loop.time, trouble=self.rng.choice((0.05, 0.3, 0.5)))
         self.ledger.on_start = self._action_started
         self.ledger.on_effect = lambda one: self.note(str(one.life), f"{one.command_id} took effect")
+        self.ledger.on_probe = lambda life, command_id, said: self.note(str(life), f"{command_id} {said}")
         self.ledger.on_end = lambda one: self.note(str(one.life), f"{one.command_id} {one.ended}")
         self.cast = _cast(self.rng)
-        documents = random_workflows(self.rng, self.cast)
-        self.definitions = {one.version: one for one in map(compile_definition, documents)}
+        library = random_workflows(self.rng, self.cast)
+        self.first = [compile_definition(document) for document in library.first]
+        self.improved = [compile_definition(document) for document in library.later]
+        self.definitions = {one.version: one for one in (*self.first, *self.improved)}
         self.observer = Observer(self.definitions, self._check_batch, self._check_fact, self.loop.time)
         self.backend = Backend(seed) if Random(f"{seed}/traced").random() < TRACED else None
         self.coordinator = CoordinatorNode(
@@ -259,6 +268,8 @@ class Simulation:
 
     def _action_started(self, one: Performance) -> None:
         self.note(str(one.life), f"{one.command_id} starts: {one.script}")
+        if not self.peace and self.happened and self.rng.random() < 0.03:
+            self._crash_within(one.life, min(one.script.before + one.script.after, 3.0))
         self._busy(one.life)
         for check in invariants.AT_START:
             self._judge(check, self, one)
@@ -273,6 +284,15 @@ class Simulation:
         self.note(str(life), "starts")
         if not self.peace and self.happened and self.rng.random() < 0.1:
             life.crash_at = self.rng.randint(1, 120)
+
+    def _crash_within(self, life: Life, seconds: float) -> None:
+        """Let it die while its action goes on."""
+
+        def crash() -> None:
+            if not (life.dead or self.peace):
+                self._crash_point(life)
+
+        self.later(self.rng.uniform(0, seconds), crash)
 
     def _crash_point(self, life: Life) -> None:
         life.end()
@@ -321,6 +341,16 @@ class Simulation:
             for held in bus.inner._held:
                 lengths[held.queue.name] += 1
         return lengths
+
+    def reached(self) -> dict[str, int]:
+        """What the runs came to do, and how often."""
+        count = Counter(type(fact).__name__ for facts in self.observer.facts.values() for fact in facts)
+        count.update(f"event {record.outcome}" for record in self.observer.inbox.values())
+        count.update(f"probe {said}" for said in self.ledger.probes.elements())
+        for run in self.observer.runs.values():
+            event = run.head.event
+            count["run by an emitted event"] += event is not None and event["type"].startswith(EMITTED)
+        return dict(count)
 
     def stored_runs(self) -> list[tuple[Run, list[tuple[int, Fact]]]]:
         """Every run in the database with its history."""

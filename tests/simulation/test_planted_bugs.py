@@ -3,6 +3,7 @@
 import pytest
 
 from tests.simulation.planted import BUGS
+from tests.simulation.planted_versions import SEEN_BY
 from tests.simulation.simulation import simulate
 
 ENOUGH = 2_000
@@ -16,4 +17,17 @@ def test_a_planted_bug_is_caught(name: str) -> None:
     with BUGS[name]():
         caught = next((seed for seed in range(1, ENOUGH + 1) if simulate(seed).violations), None)
     assert caught is not None, f"{ENOUGH} seeds did not notice: {name}"
+    assert not simulate(caught).violations, f"seed {caught} fails also without the bug"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", sorted(SEEN_BY))
+def test_a_planted_bug_is_seen_by_its_invariant(name: str) -> None:
+    """With the bug some seed breaks the invariant that is about it, and without it that seed breaks none."""
+    bug, invariant = SEEN_BY[name]
+    with bug():
+        caught = next(
+            (seed for seed in range(1, ENOUGH + 1) if invariant in dict(simulate(seed).violations)), None
+        )
+    assert caught is not None, f"{ENOUGH} seeds: {invariant} did not notice: {name}"
     assert not simulate(caught).violations, f"seed {caught} fails also without the bug"

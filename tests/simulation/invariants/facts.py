@@ -12,6 +12,7 @@ from orchestrator.core.facts import (
     PivotPassed,
     ResultIgnored,
     RunEnded,
+    RunQueued,
     StepExpanded,
     StepsReset,
     TaskResolved,
@@ -28,6 +29,9 @@ S, R = StepStatus, RunStatus
 
 PROOF = {"succeeded", "failed", "timed_out", "cancelled", "rejected", "never_seen", "expired", "returned"}
 """Statuses of an attempt that end a doubt."""
+
+PROBED = "no_effect"
+"""Code of the error with which an agent says that a probe found no effect."""
 
 NEVER_STARTED = {"never_seen", "expired", "returned"}
 """Statuses which say that it never began."""
@@ -64,7 +68,8 @@ def ends_are_final(sim: "Simulation", before: Run, fact: Fact, after: Run) -> st
 def every_transition_of_a_run_is_legal(sim: "Simulation", before: Run, fact: Fact, after: Run) -> str | None:
     """Every change of a run's status is one of those in `transitions.py`."""
     was, now = before.status, after.status
-    if before.seq and now is not was and now not in RUN_MOVES[was]:
+    begun = before.seq > 1 if isinstance(fact, RunQueued) else before.seq  # what it keeps is said before
+    if begun and now is not was and now not in RUN_MOVES[was]:
         return f"{before.head.id} went from {was} to {now} by {fact}"
     return None
 
@@ -165,10 +170,13 @@ def doubt_ends_by_proof_or_person(sim: "Simulation", before: Run, fact: Fact, af
 def what_is_said_never_to_have_started_did_not(
     sim: "Simulation", before: Run, fact: Fact, after: Run
 ) -> str | None:
-    """An attempt is taken for never started only if it never did; else it is lost (rule 7)."""
+    """An attempt is taken for never started only if it never did, or a probe found no effect (rule 7)."""
     if not isinstance(fact, AttemptFailed) or fact.status not in NEVER_STARTED or fact.effect or fact.undo:
         return None
     begun = sim.ledger.of_command.get(fact.command_id)
+    if fact.error.code == PROBED:
+        took = [one for one in begun or () if one.effect_at is not None]
+        return f"{fact.command_id} took effect on {took[0].life}, which a probe denied" if took else None
     if begun and _task(before, fact).instance:
         return f"{fact.command_id} had begun on {begun[0].life}, and is taken for {fact.status}"
     return None

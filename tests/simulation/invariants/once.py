@@ -86,7 +86,7 @@ def a_throttle_counts_each_start_once(sim: "Simulation", epoch: int, batch: Batc
     if not (batch.started or batch.starting.starts):
         return None
     started: Counter[PaceKey] = Counter(
-        (run.head.workflow, 1, run.head.key) for run in batch.started if _throttle(sim, run)
+        (run.head.workflow, found[0], run.head.key) for run in batch.started if (found := _throttle(sim, run))
     )
     counted = Counter((one.workflow, one.number, one.key) for one in batch.starting.starts)
     if started != counted:
@@ -94,27 +94,30 @@ def a_throttle_counts_each_start_once(sim: "Simulation", epoch: int, batch: Batc
     if sim.coordinator.clock.was_set:
         return None  # nobody knows how long ago a start was
     for run in batch.started:
-        if limits := _throttle(sim, run):
-            limit, per = limits
+        if found := _throttle(sim, run):
+            number, limit, per = found
             head = run.head
             lately = [
                 other.head.id
                 for other in sim.observer.runs.values()
                 if (other.head.workflow, other.head.key) == (head.workflow, head.key)
-                if _throttle(sim, other) and head.created_at - per < other.head.created_at <= head.created_at
+                if (_throttle(sim, other) or (0,))[0] == number
+                if head.created_at - per < other.head.created_at <= head.created_at
             ]
             if len(lately) > limit:
                 return f"{', '.join(lately)} were started within {per / 1e6:g} s, {limit} allowed"
     return None
 
 
-def _throttle(sim: "Simulation", run: Run) -> tuple[int, int] | None:
-    """Limit and time of the throttle of the trigger that started a run; only its first may have one."""
-    event, trigger = _event(run), sim.definitions[run.head.version].triggers[0]
-    if event is None or trigger.throttle is None or run.head.event is None:
+def _throttle(sim: "Simulation", run: Run) -> tuple[int, int, int] | None:
+    """Number, limit and time of the throttled trigger that started a run."""
+    event = run.head.event
+    if _event(run) is None or event is None:
         return None
-    by_it = run.head.event["type"] == trigger.event
-    return (trigger.throttle.limit, trigger.throttle.per) if by_it else None
+    for number, trigger in enumerate(sim.definitions[run.head.version].triggers, 1):
+        if trigger.throttle is not None and trigger.event == event["type"]:
+            return number, trigger.throttle.limit, trigger.throttle.per
+    return None
 
 
 @at_batch

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from agents import Context
+from agents.journal import Batch, Journal, Known
 from agents.limits import Limits
-from runtime.bus.memory import MemoryBroker
+from runtime.bus.memory import MemoryBroker, MemoryBus
+from runtime.sqlite import StorageFailure
 from schemas.messages import CommandKind, ResultStatus
 from tests.support.actions import QUICK, Bench
 from tests.support.agents import about, command, serving
@@ -191,3 +193,39 @@ async def test_stopping_gives_running_actions_a_grace(bench: Bench, tmp_path: Pa
     assert desk.of(waiting) == []
     async with serving(tmp_path, bench.agent, broker=broker) as (desk, _):
         assert (await desk.final(waiting)).status is ResultStatus.SUCCEEDED
+
+
+@pytest.mark.timeout(20)  # it is about what would wait for ever
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_disk_that_fails_before_a_start_ends_the_agent(
+    bench: Bench,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stopped: bool,  # noqa: FBT001
+) -> None:
+    """The start cannot be journaled: nothing starts, and the agent ends, also if it was just told to."""
+    write, refused = Journal.write, asyncio.Event()
+    buses: list[MemoryBus] = []
+
+    def seen(bus: MemoryBus) -> MemoryBus:
+        buses.append(bus)
+        return bus
+
+    async def full(self: Journal, batch: Batch) -> dict[int, Known]:
+        if batch.started:
+            refused.set()
+            raise StorageFailure("the disk is full")
+        return await write(self, batch)
+
+    monkeypatch.setattr(Journal, "write", full)
+
+    async def meet() -> None:
+        async with serving(tmp_path, bench.agent, wrap=seen) as (desk, _):
+            await desk.send(command("once"))
+            await refused.wait()
+            if not stopped:
+                await until(lambda: not buses[0].connected)
+
+    with pytest.raises(StorageFailure):
+        await meet()
+    assert bench.starts == []
