@@ -86,7 +86,7 @@ def approve_step(
     remote: Remote | None = None,
 ) -> int:
     """Approve what an approve step asks."""
-    given = {**_said(who, why), "step": _needed(step), "host_index": host, "approved": True}
+    given = _answer(step, host, who, why, approved=True)
     return _steer(remote_of(remote), run, many, "approve", given)
 
 
@@ -101,7 +101,7 @@ def reject_step(
     remote: Remote | None = None,
 ) -> int:
     """Reject what an approve step asks: the step fails."""
-    given = {**_said(who, why), "step": _needed(step), "host_index": host, "approved": False}
+    given = _answer(step, host, who, why, approved=False)
     return _steer(remote_of(remote), run, many, "approve", given)
 
 
@@ -219,6 +219,10 @@ def _steer(options: Remote, run: str | None, many: Many | None, action: str, giv
     else:
         say(timeline(client.get(path, hosts=FEW)))  # the answer has every task of the run
     return 1 if action == "cancel" and answer["status"] in FINAL - {"cancelled"} else 0
+
+
+def _answer(step: str | None, host: int, who: str | None, why: str, *, approved: bool) -> dict[str, Any]:
+    return {**_said(who, why), "step": _needed(step), "host_index": host, "approved": approved}
 
 
 def _said(who: str | None, why: str) -> dict[str, Any]:

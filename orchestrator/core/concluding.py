@@ -1,6 +1,6 @@
 """What comes of an attempt: success, another attempt, or failure for good."""
 
-from typing import Any
+from typing import Any, Final
 
 from orchestrator.core.definition import StepDef, UndoDef
 from orchestrator.core.facts import AttemptFailed, TaskDone
@@ -20,12 +20,13 @@ __all__ = [
     "may_retry",
     "no_live_agent",
     "no_retry",
-    "outcome_of",
     "plan_of",
-    "retry_at",
     "succeed",
     "why_unsent",
 ]
+
+
+_NOT_SENT: Final = "not_sent"
 
 
 class NoLiveAgent(InvalidInput):
@@ -46,13 +47,24 @@ def succeed(turn: Turn, step: StepDef, index: int, output: Any, **by: Any) -> No
     turn.record(TaskDone(at=turn.env.now, step=step.id, host_index=index, output=output, **by))
 
 
-def fail(turn: Turn, step: StepDef, index: int, error: ErrorInfo, status: str, **about: Any) -> None:
-    """The outstanding attempt ended without success, in this way; another follows, or it failed for good.
+def fail(
+    turn: Turn,
+    step: StepDef,
+    index: int,
+    error: ErrorInfo,
+    status: str,
+    *,
+    undo: bool | None = None,
+    **about: Any,
+) -> None:
+    """An attempt ended without success, in this way; another follows, or it failed for good.
 
-    `about` are further fields of `AttemptFailed`; of an undo none is an `effect`.
+    `undo`: whether it was one; None: as the outstanding one is. `about` are further fields of
+    `AttemptFailed`; of an undo none is an `effect`.
     """
     task = turn.task(step, index)
-    about["effect"] = about.get("effect", False) and not task.undoing
+    undo = task.undoing if undo is None else undo
+    about["effect"] = about.get("effect", False) and not undo
     turn.record(
         AttemptFailed(
             at=turn.env.now,
@@ -61,9 +73,9 @@ def fail(turn: Turn, step: StepDef, index: int, error: ErrorInfo, status: str, *
             command_id=task.command_id,
             status=status,
             error=error,
-            undo=task.undoing,
-            retry_at=retry_at(turn, step, task, error),
-            outcome=outcome_of(turn, task, status),
+            undo=undo,
+            retry_at=_retry_at(turn, step, task, error, undo=undo, unsent=int(status == _NOT_SENT)),
+            outcome=StepStatus.COMPENSATION_FAILED if undo else _outcome_of(turn, status),
             **about,
         )
     )
@@ -71,20 +83,7 @@ def fail(turn: Turn, step: StepDef, index: int, error: ErrorInfo, status: str, *
 
 def fail_unsent(turn: Turn, step: StepDef, index: int, error: ErrorInfo, *, undo: bool = False) -> None:
     """An attempt that could not be made, because an expression or the target is wrong. It counts."""
-    task = turn.task(step, index)
-    turn.record(
-        AttemptFailed(
-            at=turn.env.now,
-            step=step.id,
-            host_index=index,
-            command_id="",
-            status="not_sent",
-            error=error,
-            undo=undo,
-            retry_at=retry_at(turn, step, task, error, undo=undo, unsent=1),
-            outcome=StepStatus.COMPENSATION_FAILED if undo else outcome_of(turn, task, "not_sent"),
-        )
-    )
+    fail(turn, step, index, error, _NOT_SENT, undo=undo)
 
 
 def plan_of(step: StepDef, *, undo: bool) -> StepDef | UndoDef:
@@ -103,25 +102,21 @@ def may_retry(
     return retryable and not forward_over and made < granted + plan_of(step, undo=undo).retry.attempts
 
 
-def retry_at(
-    turn: Turn, step: StepDef, task: Task, error: ErrorInfo, *, undo: bool | None = None, unsent: int = 0
+def _retry_at(
+    turn: Turn, step: StepDef, task: Task, error: ErrorInfo, *, undo: bool, unsent: int
 ) -> Micros | None:
     """When the attempt that follows this error goes out; None: no other follows."""
     if not may_retry(turn, step, task, retryable=error.retryable, undo=undo, unsent=unsent):
         return None
-    undo = task.undoing if undo is None else undo
     made = unsent + (task.undo_attempt if undo else task.attempt)
     granted = task.granted if undo is task.undoing else 0
     return turn.env.now + plan_of(step, undo=undo).retry.delay_before(made - granted, turn.env.jitter)
 
 
-def outcome_of(turn: Turn, task: Task, status: str) -> StepStatus:
-    """What a task is that failed for good in this way."""
-    if task.undoing:
-        return StepStatus.COMPENSATION_FAILED
-    if turn.run.going_back and status in ("cancelled", "never_seen", "expired", "returned", "rejected"):
-        return StepStatus.CANCELLED
-    return StepStatus.FAILED
+def _outcome_of(turn: Turn, status: str) -> StepStatus:
+    """What a task is whose step failed for good in this way."""
+    stopped = turn.run.going_back and status in ("cancelled", "never_seen", "expired", "returned", "rejected")
+    return StepStatus.CANCELLED if stopped else StepStatus.FAILED
 
 
 def check_output(turn: Turn, output: Any) -> None:

@@ -20,7 +20,7 @@ The rules, by their numbers in `docs/rules.md`:
 
 Rule 1 (one run per key) is the inbox's and the store's. What agents say is in `answers`, how attempts are
 made in `sending` and what comes of them in `concluding`, steps that wait in `waiting`, child runs in
-`children`, steps with many tasks in `fan_out`, what people do in `moves`.
+`children`, steps with many tasks in `fan_out`, the way back in `going_back`, what people do in `moves`.
 Duplicate and late results are legal and change nothing but the history; an input that makes no sense raises
 `IllegalInput` before anything is decided.
 """
@@ -41,11 +41,11 @@ from orchestrator.core.facts import (
     RunQueued,
     RunStarted,
     StepsKept,
-    TaskCancelled,
     TaskParked,
     TaskSkipped,
 )
-from orchestrator.core.fan_out import expand, ready_forward, ready_undo, too_many_failed
+from orchestrator.core.fan_out import expand, ready_forward, too_many_failed
+from orchestrator.core.going_back import begin_undo, end, quiesce, undo, wants_undo
 from orchestrator.core.inputs import (
     AdmitRun,
     ApproveTask,
@@ -70,16 +70,12 @@ from orchestrator.core.inputs import (
 )
 from orchestrator.core.model import Failure, Run, RunHead, RunStatus, StepStatus, Task, all_done
 from orchestrator.core.scope import run_scope
-from orchestrator.core.sending import ask_agents, doubt, send, send_cancel, send_undo
+from orchestrator.core.sending import ask_agents, doubt, send
 from orchestrator.core.turn import Turn
 from schemas.errors import BatonError
 from schemas.messages import ErrorInfo
 
 __all__ = ["apply", "start"]
-
-_UNDER_WAY = (StepStatus.PENDING, StepStatus.RUNNING, StepStatus.IN_DOUBT)
-_COMPENSATED = StepStatus.COMPENSATED
-"""Names of this module, as these are asked of each task at each move of a run that goes back."""
 
 
 def start(
@@ -153,10 +149,6 @@ def _on_due(turn: Turn, step: StepDef, index: int, task: Task) -> None:
         turn.due.append((step, index))
 
 
-def _on_child(turn: Turn, given: ChildEnded) -> None:
-    children.on_child(turn, given)
-
-
 def _on_undo(turn: Turn, given: UndoRun) -> None:
     """The parent goes back (rule 10). What has ended already only says how."""
     run = turn.run
@@ -187,7 +179,7 @@ _ON: Final[dict[type, Callable[[Turn, Any], None]]] = {
     RetryNow: moves.on_retry_now,
     RetryFrom: moves.on_retry_from,
     MoveRun: moves.on_move,
-    ChildEnded: _on_child,
+    ChildEnded: children.on_child,
     UndoRun: _on_undo,
     ReleaseRun: _on_release,
 }
@@ -207,9 +199,9 @@ def _settled(turn: Turn, before: Run) -> Move:
         if not turn.run.going_back:
             _go_forward(turn)
             _succeed(turn)
-        elif _quiesce(turn):
-            _undo(turn)
-            _end(turn)
+        elif quiesce(turn):
+            undo(turn)
+            end(turn)
     run = turn.run
     if run.ended is not None and before.ended is None:
         children.release_children(turn)
@@ -308,10 +300,7 @@ def _start_step(turn: Turn, step: StepDef) -> None:
 
 def _start_ready(turn: Turn, step: StepDef) -> None:
     """Begin the tasks of a fan-out that may begin, until one turns out to be impossible."""
-    ready = ready_forward(turn, step)
-    if ready and not _needs_done(turn, step):
-        return  # somebody wants what it needs done again
-    for index in ready:
+    for index in ready_forward(turn, step):
         _attempt(turn, step, index)
         if turn.task(step, index).status is StepStatus.FAILED:
             return
@@ -320,13 +309,10 @@ def _start_ready(turn: Turn, step: StepDef) -> None:
 def _attempt(turn: Turn, step: StepDef, index: int) -> None:
     """Make the next attempt of a task, forward or back."""
     task = turn.task(step, index)
-    undoing = task.undoing
-    if turn.run.going_back and not undoing:
+    if task.undoing:
+        begin_undo(turn, step, index)
+    elif turn.run.going_back:
         return  # quiescing cancels it
-    if undoing and step.kind == "workflow":
-        children.undo_child(turn, step, index)
-    elif undoing:
-        send_undo(turn, step, index)
     elif step.fans_out and not task.part:
         _start_step(turn, step)
     elif step.kind == "action":
@@ -355,91 +341,12 @@ def _succeed(turn: Turn) -> None:
                 turn.record(RunGoingBack(at=turn.env.now, failure=failure))
                 return
             output = {"error": {"code": error.code, "message": error.message}}  # there is no way back
-    undoable = any(_wants_undo(step, task) for step, _, task in turn.tasks())
+    undoable = any(wants_undo(step, task) for step, _, task in turn.tasks())
     if run.head.parent is not None and undoable and not run.pivoted:
         turn.record(RunHeld(at=turn.env.now, output=output))
     else:
         turn.record(RunEnded(at=turn.env.now, status=RunStatus.SUCCEEDED, output=output))
 
 
-def _quiesce(turn: Turn) -> bool:
-    """Stop what goes forward; true once every forward task has a known outcome (rule 3)."""
-    quiet = True
-    under_way = (
-        (turn.definition.steps[name], index, task)
-        for name, tasks in turn.run.steps.items()
-        for index, task in enumerate(tasks)
-        if task.status in _UNDER_WAY and not task.undoing
-    )
-    for step, index, task in under_way:
-        if task.status is StepStatus.PENDING:
-            stopped = True
-        elif task.status is StepStatus.RUNNING and not task.command_id:
-            stopped = children.stop_child(turn, step, index, task)
-        else:
-            stopped = False
-            if not task.cancel_sent:
-                send_cancel(turn, step, index, task)
-        quiet = quiet and stopped
-        if stopped:
-            turn.record(TaskCancelled(at=turn.env.now, step=step.id, host_index=index))
-    return quiet
-
-
-def _undo(turn: Turn) -> None:
-    """Send every undo whose dependents are undone (rule 4)."""
-    if turn.run.paused:
-        return
-    wanted = _wanted(turn)
-    for name in reversed(wanted):
-        step = turn.definition.steps[name]
-        if not any(other in wanted for other in step.dependents):
-            for index in ready_undo(step, turn.run.steps[name], wanted[name]):
-                if step.kind == "workflow":
-                    children.undo_child(turn, step, index)
-                else:
-                    send_undo(turn, step, index)
-
-
-def _wanted(turn: Turn) -> dict[str, list[int]]:
-    """The tasks whose effect has yet to be undone, by step, in document order."""
-    wanted: dict[str, list[int]] = {}
-    for name, tasks in turn.run.steps.items():
-        step = turn.definition.steps[name]
-        if step.can_undo:
-            found = [index for index, task in enumerate(tasks) if task.effect and _has_to_go(task)]
-            if found:
-                wanted[name] = found
-    return wanted
-
-
-def _end(turn: Turn) -> None:
-    """End a run that went back once no undo is wanted any more (rules 9 and 11)."""
-    if turn.run.paused or any(_wants_undo(step, task) for step, _, task in turn.tasks()):
-        return
-    given_up = list(dict.fromkeys(step.id for step, _, task in turn.tasks() if task.given_up))
-    reason = ""
-    if given_up:
-        status = RunStatus.FAILED
-        reason = f"{turn.run.reason}; given up: undo of {', '.join(given_up)}"
-    elif turn.run.cancel is not None:
-        status = RunStatus.CANCELLED
-    elif any(task.status is StepStatus.COMPENSATED for _, _, task in turn.tasks()):
-        status = RunStatus.COMPENSATED
-    else:
-        status = RunStatus.FAILED
-    turn.record(RunEnded(at=turn.env.now, status=status, reason=reason))
-
-
 def _needs_done(turn: Turn, step: StepDef) -> bool:
     return all(all_done(turn.run.steps[need]) for need in step.needs)
-
-
-def _wants_undo(step: StepDef, task: Task) -> bool:
-    """Whether an effect of this task has yet to be undone."""
-    return step.can_undo and task.effect and _has_to_go(task)
-
-
-def _has_to_go(task: Task) -> bool:
-    """Whether an effect, if it has one that can be undone, is still there and nobody gave up on it."""
-    return task.status is not _COMPENSATED and not task.given_up

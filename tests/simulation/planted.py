@@ -17,7 +17,7 @@ from agents.intake import Intake
 from agents.journal import Journal
 from agents.redaction import Redactor
 from agents.runtime import AgentRuntime
-from orchestrator.core import answers, children, machine, sending
+from orchestrator.core import answers, children, going_back, machine, sending
 from orchestrator.loop.coordinator import Coordinator
 from orchestrator.loop.publisher import DeadLetters, Publisher
 from orchestrator.loop.timers import Timers
@@ -70,13 +70,13 @@ def acknowledge_before_the_commit() -> Iterator[None]:
 @_bug
 def undo_before_quiesce() -> Iterator[None]:
     """Undos begin while forward steps still run."""
-    quiesce = machine._quiesce
+    quiesce = going_back.quiesce
 
     def impatient(turn: Any) -> bool:
         quiesce(turn)
         return True
 
-    with patch.object(machine, "_quiesce", impatient):
+    with patch.object(machine, "quiesce", impatient):
         yield
 
 
@@ -200,13 +200,13 @@ def believe_a_rebuilt_agent() -> Iterator[None]:
 @_bug
 def undo_without_order() -> Iterator[None]:
     """Every effect is undone at once, whatever depends on it."""
-    with patch.object(machine, "_undo", _undo_all):
+    with patch.object(machine, "undo", _undo_all):
         yield
 
 
 def _undo_all(turn: Any) -> None:
     for step, index, task in turn.tasks():
-        if step.kind == "action" and machine._wants_undo(step, task) and not task.undoing:
+        if step.kind == "action" and going_back.wants_undo(step, task) and not task.undoing:
             sending.send_undo(turn, step, index)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core import answers, children, concluding, machine, sending
+from orchestrator.core import answers, children, concluding, going_back, machine, sending
 from orchestrator.core.definition import StepDef
 from orchestrator.core.facts import TaskDone
 from orchestrator.core.model import StepStatus, Task
@@ -19,8 +19,8 @@ from orchestrator.scenario.running import find_files, read_all
 HERE = Path(__file__).parent
 CASES = [case for _, cases in read_all(find_files([HERE])) for case in cases]
 
-_quiesce = machine._quiesce
-_wants_undo = machine._wants_undo
+_quiesce = going_back.quiesce
+_wants_undo = going_back.wants_undo
 
 
 def undo_before_quiesce(turn: Turn) -> bool:
@@ -31,7 +31,7 @@ def undo_before_quiesce(turn: Turn) -> bool:
 
 def undo_all_at_once(turn: Turn) -> None:
     """No undo waits for another."""
-    for name, indexes in machine._wanted(turn).items():
+    for name, indexes in going_back._wanted(turn).items():
         for index in indexes:
             step = turn.definition.steps[name]
             if not turn.task(step, index).undoing:
@@ -61,10 +61,10 @@ def take_doubt_for_failure(turn: Turn, step: StepDef, index: int, _why: str) -> 
 
 MISTAKES: list[tuple[int, Any, str, Callable[..., Any]]] = [
     (2, concluding, "may_retry", lambda *_, **__: False),
-    (3, machine, "_quiesce", undo_before_quiesce),
-    (4, machine, "_undo", undo_all_at_once),
-    (4, machine, "_wants_undo", undo_what_failed),
-    (4, machine, "ready_undo", undo_no_batch_first),
+    (3, machine, "quiesce", undo_before_quiesce),
+    (4, machine, "undo", undo_all_at_once),
+    (4, going_back, "wants_undo", undo_what_failed),
+    (4, going_back, "ready_undo", undo_no_batch_first),
     (6, machine, "_pass_pivot", lambda _turn: None),
     (7, machine, "doubt", take_doubt_for_failure),
     (8, answers, "_why_ignored", lambda _run, _result: ""),
