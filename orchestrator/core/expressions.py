@@ -1,35 +1,38 @@
-"""CEL expressions. This is the one module that knows the CEL library, its types and its error texts.
+"""CEL expressions. The one module that knows the CEL library and its types; `wording` knows its error texts.
 
 Two things about the library shape this module. A failed evaluation does not raise: it returns a value whose
 type is ERROR and which, taken for a plain value, is a truthy string; so the type is checked here, and only
-here. And every variable that is handed over is converted whole, so only what an expression mentions is.
+here. And all that is handed over is converted, read or not, at each evaluation: so only what stands behind
+the names and keys that an expression writes out is.
 
 The library stops an evaluation after 10,000 iterations and bounds nothing else: see `costs`.
 """
 
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache, partial
+from functools import cache
 from typing import Any, Final, Literal, Self
 
 from cel_expr_python import cel
 
 from orchestrator.core.costs import MAX_EXPRESSION_COST, MAX_MEMORY, Cost, cost_of, memory_of
-from orchestrator.core.lexing import Fault, Mention, Token, mentions, names, plain_path, tokens
+from orchestrator.core.lexing import Fault, Mention, Token, mentions, names, path_from, plain_path, tokens
+from orchestrator.core.wording import HAS_HINT, compile_faults, one_line, runtime_fault
 from schemas.codec import MAX_DEPTH, encode
 from schemas.errors import InvalidInput
 from schemas.workflow import MAX_EXPRESSION
 
 __all__ = ["Expression", "ExpressionError", "Fault"]
 
+_Reads = dict[str, "_Reads | None"]
+"""What is read of a map, by key; None: all that stands there."""
+
 Wanted = Literal["any", "bool", "text", "list"]
 
 _ROOM: Final = MAX_DEPTH - 4
 """Deepest value an expression or a template may give: the message around it must stay within the limit."""
 
-_MAX_MESSAGE: Final = 300
 _WANTED_TYPES: Final[dict[Wanted, frozenset[str] | None]] = {
     "any": None,
     "bool": frozenset({"BOOL", "DYN"}),
@@ -38,11 +41,6 @@ _WANTED_TYPES: Final[dict[Wanted, frozenset[str] | None]] = {
 }
 _ANY: Final = "item"
 """The one name in a scope that may stand for any value; the others are maps."""
-_ELSEWHERE: Final = {
-    "item": ("'item' is known only in a step with foreach", "not in its own 'if' and 'foreach'"),
-    "host": ("'host' is known only in a step whose target has 'all'", "in with, output and compensate"),
-    "failure": ("'failure' is known only in compensate", "it tells why the run goes back"),
-}
 
 
 class ExpressionError(InvalidInput):
@@ -61,7 +59,7 @@ class ExpressionError(InvalidInput):
 class Expression:
     """A compiled CEL expression. Make one with `compile`."""
 
-    __slots__ = ("_path", "_program", "_uses", "cost", "mentions", "references", "source")
+    __slots__ = ("_path", "_program", "_reads", "cost", "mentions", "references", "source")
 
     source: str
     mentions: tuple[Mention, ...]
@@ -74,7 +72,8 @@ class Expression:
         self.mentions = tuple(mentions(parts)) if "steps" in scope else ()
         self.references = frozenset(mention.step for mention in self.mentions if mention.step is not None)
         self._program = program
-        self._uses = frozenset(part.text for part in names(parts)) & scope
+        variables = [part.offset for part in names(parts) if part.text in scope]
+        self._reads = _tree(path_from(parts, i) for i, part in enumerate(parts) if part.offset in variables)
         self._path = plain_path(parts, scope)
         self.cost = cost_of(parts, scope)
 
@@ -93,7 +92,7 @@ class Expression:
         except TypeError:
             raise ExpressionError(Fault("the expression is not valid Unicode")) from None
         except Exception as error:  # noqa: BLE001 - the library names no exception of its own
-            raise ExpressionError(*_compile_faults(str(error), source, scope)) from None
+            raise ExpressionError(*compile_faults(str(error), source, scope)) from None
         kind = str(program.return_type().name())
         accepted = _WANTED_TYPES[wanted]
         if accepted is not None and kind.partition("<")[0] not in accepted:
@@ -122,7 +121,7 @@ class Expression:
         except _Unfit as unfit:
             raise self._error(unfit.message, unfit.hint, unfit.code) from None
         except Exception as error:  # noqa: BLE001 - see compile
-            raise self._error(*_runtime_fault(str(error))) from None
+            raise self._error(*runtime_fault(str(error))) from None
 
     def evaluate_bool(self, scope: Mapping[str, Any]) -> bool:
         """The value, which must be true or false: nothing else counts as either."""
@@ -139,11 +138,12 @@ class Expression:
         return str(value)
 
     def _variables(self, scope: Mapping[str, Any]) -> dict[str, Any]:
-        """What the expression mentions, and no more."""
-        given = {name: _variable(name, scope[name]) for name in self._uses if name in scope}
-        if "steps" in given:
-            steps = given["steps"]
-            given["steps"] = {step: steps[step] for step in self.references if step in steps}
+        """What the expression reads, and no more."""
+        given = {
+            name: _read(_variable(name, scope[name]), below)
+            for name, below in self._reads.items()
+            if name in scope
+        }
         if rb"\u0000" in encode(given) and _has_nul(given):
             raise _Unfit("the data holds a NUL character, which expressions cannot work with")
         if (memory := memory_of(self.cost, given)) > MAX_MEMORY:
@@ -152,7 +152,7 @@ class Expression:
         return given
 
     def _error(self, message: str, hint: str, code: str | None = None) -> ExpressionError:
-        said = _one_line(f"{message} in: {_one_line(self.source, 100)}")
+        said = one_line(f"{message} in: {one_line(self.source, 100)}")
         return ExpressionError(Fault(said, hint), code=code)
 
     def __repr__(self) -> str:
@@ -190,6 +190,25 @@ def _variable(name: str, value: Any) -> Any:
     return {} if value is None and name != _ANY else value
 
 
+def _tree(paths: Iterable[tuple[str, ...]]) -> _Reads:
+    """The paths as nested maps; of one that goes on from another the shorter is enough."""
+    tree: _Reads = {}
+    for path in sorted(paths, key=len):
+        node: _Reads | None = tree
+        for key in path[:-1]:
+            node = None if node is None else node.setdefault(key, {})
+        if node is not None:
+            node[path[-1]] = None
+    return tree
+
+
+def _read(value: Any, keys: "_Reads | None") -> Any:
+    """Of a map what stands at these keys, as far as it is there; all of anything else."""
+    if keys is None or not isinstance(value, dict):
+        return value
+    return {key: _read(value[key], below) for key, below in keys.items() if key in value}
+
+
 def _has_nul(value: Any) -> bool:
     """Whether some text in `value` holds a NUL: the library would cut it off there, and find other words."""
     if isinstance(value, dict):
@@ -202,7 +221,7 @@ def _has_nul(value: Any) -> bool:
 def _checked(value: Any) -> Any:
     """The plain value of what the library gave; `_Unfit` when that is an error."""
     if value.type().name() in ("ERROR", "UNKNOWN"):
-        raise _Unfit(*_runtime_fault(str(value.plain_value())))
+        raise _Unfit(*runtime_fault(str(value.plain_value())))
     return value.plain_value()
 
 
@@ -215,7 +234,7 @@ def _follow(path: tuple[str, ...], scope: Mapping[str, Any]) -> Any:
         if not isinstance(value, dict):
             raise _Unfit(f"{_json_name(value)} has no field '{key}'")
         if key not in value:
-            raise _Unfit(f"no field '{key}'", _HAS_HINT)
+            raise _Unfit(f"no field '{key}'", HAS_HINT)
         value = value[key]
     return value
 
@@ -279,129 +298,3 @@ def _type_name(kind: str) -> str:
     if kind in known:
         return known[kind]
     return f"a {kind.partition('<')[0].lower()}" if kind != "NULL" else "null"
-
-
-# Error texts
-
-_HAS_HINT: Final = "has(…) asks whether a field is there"
-_ONLY_IN_WITH: Final = (
-    '${{ secret("name") }}, alone or inside text, goes into the with of an action or of a compensate'
-)
-_COMPILE_ERROR: Final = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
-_SYNTAX: Final = re.compile(
-    r"(?:mismatched input|extraneous input|no viable alternative at input|error at:) '(.*?)'(?: expecting|$)"
-)
-_OPERATOR: Final = re.compile(r"@?_?(\W{1,2}|in)_?")
-_DEEP: Final = re.compile(r"recursion (?:limit|depth)")
-
-
-def _compile_faults(text: str, source: str, scope: frozenset[str]) -> list[Fault]:
-    """The faults in what the library says about `source`; the first one only when it is a syntax error."""
-    if _DEEP.search(text):
-        return [Fault("the expression is nested too deeply", "split it: give a step an output and use that")]
-    lines = source.split("\n")
-    faults = []
-    for row, column, said in _COMPILE_ERROR.findall(text):
-        line = max(int(row), 1) - 1
-        offset = sum(len(before) + 1 for before in lines[:line]) + max(int(column), 1) - 1
-        message = said.removesuffix(" [INVALID_ARGUMENT]")
-        if message.startswith(("Syntax error", "reserved")):
-            return [Fault(_syntax_message(message), offset=min(offset, len(source)))]
-        faults.append(_check_fault(message, offset, source, scope))
-    return faults or [Fault(_one_line(_without_code(text)))]
-
-
-def _syntax_message(message: str) -> str:
-    """A syntax error in few words."""
-    if message.startswith("reserved"):
-        return f"'{message.rpartition(' ')[2]}' is a reserved word"
-    at = _SYNTAX.search(message)
-    if at is None:
-        return _one_line(message)
-    if at[1] == "<EOF>":
-        return "syntax error: the expression ends too early"
-    return _one_line(f"syntax error: unexpected '{at[1]}'")
-
-
-def _check_fault(message: str, offset: int, source: str, scope: frozenset[str]) -> Fault:
-    """A fault that the type checker found."""
-    unknown = re.match(r"undeclared reference to '([^']*)'", message)
-    if unknown is not None:
-        return _unknown_name(unknown[1], offset, source, scope)
-    overload = re.match(r"found no matching overload for '([^']*)' applied to '\((.*)\)'", message)
-    if overload is not None:
-        return Fault(_overload_message(overload[1], overload[2]), offset=offset)
-    return Fault(_one_line(message), offset=offset)
-
-
-def _unknown_name(name: str, offset: int, source: str, scope: frozenset[str]) -> Fault:
-    """A name that nothing stands for. The library points behind it; the fault points at it."""
-    root = name.partition(".")[0]
-    if source[offset : offset + 1] in (".", "("):
-        is_function = source[offset] == "("
-        offset = max(source.rfind(root, 0, offset), 0)
-    else:
-        is_function = False
-    if root == "secret":
-        return Fault("secret() has no place here", _ONLY_IN_WITH, offset)
-    if root in _ELSEWHERE:
-        return Fault(*_ELSEWHERE[root], offset)
-    if is_function:
-        return Fault(f"unknown function '{root}'", offset=offset)
-    step = re.search(r"\bsteps\.([A-Za-z][\w-]*-)$", source[:offset], re.ASCII)
-    if step is not None:
-        whole = step[1] + root
-        return Fault(f"unknown name '{root}'", f'a step whose id has a - is written steps["{whole}"]', offset)
-    return Fault(f"unknown name '{root}'; in scope here: {', '.join(sorted(scope))}", offset=offset)
-
-
-def _overload_message(function: str, types: str) -> str:
-    """An operator or function used on what it does not take."""
-    types = re.sub(r"map\([^()]*\)", "map", types).replace("int64", "int")
-    kinds = types.split(", ")
-    if function == "_?_:_" and len(kinds) == 3:  # noqa: PLR2004 - condition, then, else
-        if kinds[0] not in ("bool", "dyn"):
-            return f"the condition of ? : must be bool, not {kinds[0]}"
-        return f"the two sides of : must be of one type, not {kinds[1]} and {kinds[2]}"
-    if function == "_[_]" and len(kinds) == 2:  # noqa: PLR2004 - container, index
-        return f"{kinds[0]} cannot be indexed with {kinds[1]}"
-    operator = _OPERATOR.fullmatch(function)
-    if operator is not None:
-        return f"'{operator[1]}' does not apply to {' and '.join(kinds)}"
-    return f"{function}() does not take ({types})"
-
-
-_RUNTIME: Final[tuple[tuple[str, Callable[..., str], str], ...]] = (
-    (r'Key not found in map : "(.*)"', "no field '{}'".format, _HAS_HINT),
-    (r"Key not found in map : (.*)", "no field {}".format, _HAS_HINT),
-    (r"No matching overloads found : (\S+?)\((.*)\)", _overload_message, ""),
-    (r"No matching overloads found : (\S+)", partial(_overload_message, types="this value"), ""),
-    (r'No value with name "(.*)" found.*', "there is no '{}' here".format, ""),
-    (r"Index error: index=(.*) size=(.*)", "no element {} in a list of {}".format, ""),
-    (r"Index error: expected integer type, got (.*)", "a list is indexed with {}".format, ""),
-    (r"Applying SELECT.*", "a field is asked of what is not a map".format, ""),
-    (r"Unexpected value type for '(\w+)'.*", "'{}' is not a map here".format, ""),
-    (r"Integer value '.*' out of range.*", "a whole number beyond 64 bits".format, "send it as text"),
-    (r"Iteration budget exceeded", "it takes too many steps".format, "loop over less"),
-)
-
-
-def _runtime_fault(text: str) -> tuple[str, str]:
-    """Message and hint for what the library says about a failed evaluation."""
-    message = _without_code(text)
-    for pattern, wording, hint in _RUNTIME:
-        match = re.fullmatch(pattern, message, re.DOTALL)
-        if match is not None:
-            return _one_line(wording(*match.groups())), hint
-    return _one_line(message), ""
-
-
-def _without_code(text: str) -> str:
-    """`divide by zero` for `INVALID_ARGUMENT: divide by zero [INVALID_ARGUMENT]`."""
-    return re.sub(r"^[A-Z_]+: | \[[A-Z_]+\]$", "", text)
-
-
-def _one_line(text: str, limit: int = _MAX_MESSAGE) -> str:
-    """`text` on one line, cut to `limit` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"

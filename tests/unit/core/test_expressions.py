@@ -125,10 +125,40 @@ def test_text_is_not_cut_off() -> None:
     for value in ({"a\0b": 1}, {"a": "x\0y"}, {"a": [{"b": "\0"}]}):
         data = {**DATA, "input": value}
         assert evaluate("input", data) == value
-        for source in ("has(input.a)", '"a" in input', "[input]"):
+        for source in ('"a" in input', "[input]"):
             with pytest.raises(ExpressionError, match="NUL"):
                 evaluate(source, data)
+    assert evaluate("has(input.a)", {**DATA, "input": {"a\0b": 1}}) is False
+    with pytest.raises(ExpressionError, match="NUL"):
+        evaluate("has(input.a)", {**DATA, "input": {"a": "x\0y"}})
     assert evaluate("input.a + input.a", {**DATA, "input": {"a": "\\u0000"}}) == "\\u0000\\u0000"
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("input.a + input.a", "xx"),
+        ('input["a"] + input.m.b', "xy"),
+        ("has(input.m.b) && !has(input.m.c) && !has(input.none)", True),
+        ("input.m == {'b': 'y', 'b2': 1} && input.m.b == 'y'", True),
+        ("input.m.map(key, key).size() + input.m.size()", 4),
+        ("input.l.map(input, input.a)[0] + input.a", "zx"),
+        ("dyn(input).a + ''", "x"),
+    ],
+)
+def test_it_gives_what_it_would_with_all_the_data(source: str, value: Any) -> None:
+    """What an expression is given of its variables is enough, however it reads them."""
+    given = {"a": "x", "m": {"b": "y", "b2": 1}, "l": [{"a": "z"}]}
+    assert evaluate(source, {**DATA, "input": given}) == value
+
+
+def test_what_it_does_not_read_costs_nothing() -> None:
+    """Data behind other keys is not handed over: the library would refuse this number if it saw it."""
+    data = {**DATA, "input": {"a": "x", "other": 2**70, "m": {"b": 1, "other": "\0"}}}
+    assert evaluate("input.a + input.a", data) == "xx"
+    assert evaluate("input.m.b + 1", data) == 2
+    with pytest.raises(ExpressionError):
+        evaluate("input.m.size()", data)
 
 
 def test_depth_is_limited() -> None:
