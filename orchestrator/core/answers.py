@@ -119,7 +119,7 @@ def _on_success(turn: Turn, step: StepDef, task: Task, result: Result) -> None:
         return
     if step.output is not None and not task.undoing:
         try:
-            output = step.output.render(with_raw_output(turn.run, step, task, output))
+            output = step.output.render(with_raw_output(turn, step, task, output))
             check_output(turn, output)
         except BatonError as error:
             _fail_attempt(turn, step, result, no_retry(error), effect=True)

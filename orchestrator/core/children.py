@@ -39,7 +39,7 @@ def _start_child(turn: Turn, step: StepDef, index: int) -> None:
             code="too_deep",
         )
     attempt = 1 + turn.task(step, index).attempt
-    value = step.args.render(task_scope(turn.run, step, turn.task(step, index)))
+    value = step.args.render(task_scope(turn, step, turn.task(step, index)))
     child = child_id(head.id, step.id, index, attempt)
     begin_wait(turn, step, index, Wait(WaitOn.CHILD, child=child), None)
     span_id = head.trace.span_of(step.id, index, undo=False)

@@ -39,7 +39,7 @@ def succeed(turn: Turn, step: StepDef, index: int, output: Any, **by: Any) -> No
     """A task without an agent did what it is for, `by` whom and what; its `output` template sees that."""
     try:
         if step.output is not None:
-            output = step.output.render(with_raw_output(turn.run, step, turn.task(step, index), output))
+            output = step.output.render(with_raw_output(turn, step, turn.task(step, index), output))
         check_output(turn, output)
     except BatonError as error:
         fail(turn, step, index, no_retry(error), "failed", effect=True)

@@ -46,32 +46,54 @@ from orchestrator.core.facts import (
 from orchestrator.core.model import Run, RunHead, StepStatus, Task
 from schemas.times import Micros
 
-__all__ = ["evolve", "fold"]
+__all__ = ["Drafts", "evolve", "finished", "fold"]
 
 Changes = dict[str, Any]
 """Fields of a struct with their new values."""
+
+Drafts = dict[str, list[Task]]
+"""Tasks in the making, by step."""
 
 _NO_DOUBT: Final[Changes] = {"queries": 0, "denied": (), "lost": False}
 
 
 def fold(head: RunHead, facts: Iterable[Fact]) -> Run:
     """The state that a history leads to."""
-    run = Run(head=head, steps={})
+    run, drafts = Run(head=head, steps={}), Drafts()
     for fact in facts:
-        run = evolve(run, fact)
-    return run
+        run = evolve(run, fact, drafts)
+    return finished(run, drafts)
 
 
-def evolve(run: Run, fact: Fact) -> Run:
-    """The state after one more fact."""
+def finished(run: Run, drafts: Drafts) -> Run:
+    """The run with nothing left that can change."""
+    if not drafts:
+        return run
+    return replace(run, steps={step: tuple(tasks) for step, tasks in run.steps.items()})
+
+
+def evolve(run: Run, fact: Fact, drafts: Drafts | None = None) -> Run:
+    """The state after one more fact.
+
+    `drafts`: with many facts to come, the tasks of a step that fans out are copied once, into a list there
+    that stands in the run and changes with each fact. Such a run is for its maker alone, until `finished`.
+    """
     change = _OF_RUN.get(type(fact))
     if change is not None:
         return replace(run, seq=run.seq + 1, **change(run, fact))
     about: Any = fact  # every other fact is about a task
-    tasks, index = run.steps[about.step], about.host_index
+    step, index = about.step, about.host_index
+    tasks = run.steps[step]
     task = _OF_TASK[type(fact)](tasks[index], fact)
-    tasks = (*tasks[:index], task, *tasks[index + 1 :])
-    return replace(run, seq=run.seq + 1, steps={**run.steps, about.step: tasks})
+    if drafts is None or len(tasks) == 1:
+        steps = {**run.steps, step: (*tasks[:index], task, *tasks[index + 1 :])}
+        return replace(run, seq=run.seq + 1, steps=steps)
+    draft: Any = drafts.get(step)  # where a run has its tuple
+    if draft is not tasks:
+        draft = drafts[step] = list(tasks)
+        run = replace(run, steps={**run.steps, step: draft})
+    draft[index] = task
+    return replace(run, seq=run.seq + 1)
 
 
 # facts about a run: the fields that change

@@ -22,7 +22,7 @@ _IDLE = (StepStatus.SUCCEEDED, _PENDING, _FAILED, StepStatus.SKIPPED)
 
 def expand(turn: Turn, step: StepDef) -> None:
     """Give the step its tasks; raises `BatonError` when there can be none."""
-    scope = run_scope(turn.run, step.upstream)
+    scope = run_scope(turn, step.upstream)
     if step.foreach is not None:
         items = step.foreach.evaluate(scope)
         if not isinstance(items, list):

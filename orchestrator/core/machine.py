@@ -285,9 +285,7 @@ def _go_forward(turn: Turn) -> None:
 def _start_step(turn: Turn, step: StepDef) -> None:
     """Begin or skip a step whose needs are done."""
     try:
-        if step.condition is not None and not step.condition.evaluate_bool(
-            run_scope(turn.run, step.upstream)
-        ):
+        if step.condition is not None and not step.condition.evaluate_bool(run_scope(turn, step.upstream)):
             turn.record(TaskSkipped(at=turn.env.now, step=step.id, host_index=0))
         elif step.fans_out:
             expand(turn, step)
@@ -333,7 +331,7 @@ def _succeed(turn: Turn) -> None:
     output = None
     if turn.definition.output is not None:
         try:
-            output = turn.definition.output.render(run_scope(run, run.steps))
+            output = turn.definition.output.render(run_scope(turn, run.steps))
             check_output(turn, output)
         except BatonError as error:
             if not run.pivoted:

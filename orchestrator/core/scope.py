@@ -4,40 +4,53 @@ from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.core.definition import StepDef
-from orchestrator.core.model import Run, StepStatus, Task, step_status
+from orchestrator.core.model import RunHead, StepStatus, Task, step_status
+from orchestrator.core.turn import Turn
 from schemas.times import to_rfc3339
 
-__all__ = ["Scope", "group_scope", "own_scope", "run_scope", "task_scope", "with_raw_output"]
+__all__ = ["Scope", "head_scope", "own_scope", "run_scope", "task_scope", "with_raw_output"]
 
 Scope = dict[str, Any]
 
 
-def run_scope(run: Run, steps: Iterable[str]) -> Scope:
+def run_scope(turn: Turn, steps: Iterable[str]) -> Scope:
     """`event input steps run` (and `failure` once the run goes back), `steps` with only the named ones."""
-    head = run.head
-    scope = group_scope(head.event, head.input)
-    scope["run"] = {
-        "id": head.id,
-        "workflow": head.workflow,
-        "version": run.version,
-        "key": head.key,
-        "started_at": to_rfc3339(head.created_at),
-    }
-    scope["steps"] = {step: _step_scope(run.steps[step]) for step in steps}
+    run = turn.run
+    scope = head_scope(run.head, run.version)
+    scope["steps"] = {step: _view(turn, step) for step in steps}
     if run.failure is not None:
         failure = run.failure
         scope["failure"] = {"step": failure.step, "code": failure.code, "message": failure.message}
     return scope
 
 
-def group_scope(event: dict[str, Any] | None, value: Any) -> Scope:
-    """`event` and `input`, before there is a run."""
-    return {"event": event if event is not None else {}, "input": value if value is not None else {}}
+def head_scope(head: RunHead, version: str) -> Scope:
+    """`event input run`: what is known of a run before it has steps."""
+    about = {
+        "id": head.id,
+        "workflow": head.workflow,
+        "version": version,
+        "key": head.key,
+        "started_at": to_rfc3339(head.created_at),
+    }
+    return {
+        "event": {} if head.event is None else head.event,
+        "input": {} if head.input is None else head.input,
+        "run": about,
+    }
 
 
-def task_scope(run: Run, step: StepDef, task: Task) -> Scope:
+def _view(turn: Turn, step: str) -> Scope:
+    """A step as others see it; made once, as each of 10,000 tasks may look at 10,000 others."""
+    if step not in turn.views:
+        turn.views[step] = _step_scope(turn.run.steps[step])
+    view: Scope = turn.views[step]
+    return view
+
+
+def task_scope(turn: Turn, step: StepDef, task: Task) -> Scope:
     """What the expressions of one task see: the run, and its `item` or `host`."""
-    scope = run_scope(run, step.upstream)
+    scope = run_scope(turn, step.upstream)
     if step.foreach is not None:
         scope["item"] = task.item
     if step.rollout is not None:
@@ -45,16 +58,16 @@ def task_scope(run: Run, step: StepDef, task: Task) -> Scope:
     return scope
 
 
-def own_scope(run: Run, step: StepDef, task: Task) -> Scope:
+def own_scope(turn: Turn, step: StepDef, task: Task) -> Scope:
     """The scope of a task's undo: `steps.<id>` of its own step is this very task."""
-    scope = task_scope(run, step, task)
+    scope = task_scope(turn, step, task)
     scope["steps"][step.id] = _one(task)
     return scope
 
 
-def with_raw_output(run: Run, step: StepDef, task: Task, output: Any) -> Scope:
+def with_raw_output(turn: Turn, step: StepDef, task: Task, output: Any) -> Scope:
     """The scope of a step's own `output` template: `steps.<step>.output` is what the action gave."""
-    scope = own_scope(run, step, task)
+    scope = own_scope(turn, step, task)
     scope["steps"][step.id] |= {"status": "succeeded", "output": output}
     if "host" in scope:
         scope["host"]["output"] = output

@@ -33,7 +33,7 @@ class _Given(NamedTuple):
 def send(turn: Turn, step: StepDef, index: int) -> None:
     """Send the next forward attempt."""
     task = turn.task(step, index)
-    scope = task_scope(turn.run, step, task)
+    scope = task_scope(turn, step, task)
     try:
         given = _rendered(turn, step.args, scope)
         target = Topology.agent_key(task.host) if task.host else _routing_key(turn, step.target, scope)
@@ -49,7 +49,7 @@ def send_undo(turn: Turn, step: StepDef, index: int) -> None:
     task = turn.task(step, index)
     if undo is None:
         raise AssertionError(step.id)
-    scope = own_scope(turn.run, step, task)
+    scope = own_scope(turn, step, task)
     try:
         given = _rendered(turn, undo.args, scope)
         target = _undoer(turn, step, undo, task, scope)

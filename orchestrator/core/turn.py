@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from orchestrator.core.definition import Definition, StepDef
-from orchestrator.core.evolution import evolve
+from orchestrator.core.evolution import Drafts, evolve, finished
 from orchestrator.core.facts import AttemptFailed, Fact
 from orchestrator.core.inputs import Dispatch, Emission, Env, Move, Signal, SignalInput, StartChild
 from orchestrator.core.model import Run, StepStatus, Task
@@ -34,15 +35,20 @@ class Turn:
         """Tasks whose next attempt is to be made in this very move."""
         self.picked: Counter[str] = Counter()
         """How many commands this move has given to each agent."""
+        self.views: dict[str, Any] = {}
+        """What expressions see of steps, as long as nothing about these is recorded; see `scope`."""
+        self._drafts: Drafts = {}
 
     def record(self, fact: Fact) -> None:
         """Let a fact be true."""
         self.facts.append(fact)
-        self.run = evolve(self.run, fact)
+        self.run = evolve(self.run, fact, self._drafts)
         step = getattr(fact, "step", None)
         if step is None:
+            self.views.clear()
             self.touched.update(self.run.steps)
         elif step in self.run.steps:  # a stranger's result may name any
+            self.views.pop(step, None)
             self.touched.add(step)
         if isinstance(fact, AttemptFailed) and fact.retry_at is None and fact.outcome is StepStatus.FAILED:
             self.failed.append((self.definition.steps[fact.step], fact.host_index))
@@ -53,14 +59,15 @@ class Turn:
 
     def move(self) -> Move:
         """What came of it."""
-        return Move(self.run, self.facts, self.commands, self.children, self.emissions, self.signals)
+        run = finished(self.run, self._drafts)
+        return Move(run, self.facts, self.commands, self.children, self.emissions, self.signals)
 
     def task(self, step: StepDef, index: int) -> Task:
         """A task as it is now."""
         return self.run.steps[step.id][index]
 
     def tasks(self) -> Iterator[tuple[StepDef, int, Task]]:
-        """Every task with its step, in document order, as they are when the first is asked for."""
+        """Every task with its step, in document order."""
         steps = self.definition.steps
         for name, tasks in self.run.steps.items():
             step = steps[name]

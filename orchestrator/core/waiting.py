@@ -38,7 +38,7 @@ def begin(turn: Turn, step: StepDef, index: int) -> None:
     """Begin an attempt of a step that is no action."""
     task = turn.task(step, index)
     try:
-        _BEGIN[step.kind](turn, step, index, task_scope(turn.run, step, task))
+        _BEGIN[step.kind](turn, step, index, task_scope(turn, step, task))
     except BatonError as error:
         fail_unsent(turn, step, index, no_retry(error))
 
@@ -141,7 +141,7 @@ def _is_meant(turn: Turn, step: StepDef, task: Task, event: dict[str, Any]) -> b
     if step.wait is None or step.wait.condition is None:
         return True
     try:
-        return step.wait.condition.evaluate_bool({**task_scope(turn.run, step, task), "event": event})
+        return step.wait.condition.evaluate_bool({**task_scope(turn, step, task), "event": event})
     except ExpressionError:
         return False  # what comes from outside must not fail the run; the wait has its timeout
 

@@ -25,7 +25,7 @@ from orchestrator.core.definition import ConcurrencyDef, Definition
 from orchestrator.core.expressions import ExpressionError
 from orchestrator.core.inputs import CancelRun, Signal
 from orchestrator.core.model import Run, RunHead
-from orchestrator.core.scope import run_scope
+from orchestrator.core.scope import head_scope
 from orchestrator.starting.circles import stuck
 from orchestrator.store.starting import GroupMember
 from schemas.errors import BatonError, Conflict, InvalidInput
@@ -358,7 +358,7 @@ def group_of(definition: Definition, head: RunHead) -> str:
     if definition.concurrency is None:
         return ""
     try:
-        name: Any = definition.concurrency.group.render(run_scope(Run(head=head, steps={}), ()))
+        name: Any = definition.concurrency.group.render(head_scope(head, head.version))
     except ExpressionError as error:
         raise InvalidInput(
             f"concurrency.group: {error.message}", code=error.code, hint="correct the workflow or the input"
