@@ -141,6 +141,7 @@ WORDS: Final[dict[str, Callable[[Fact], str]]] = {
     "retry_hurried": lambda fact: f"{_where(fact)}: tried again without waiting{_by(fact)}",
     "steps_reset": lambda fact: f"to be done again: {_names(fact['steps'])}{_by(fact)}",
     "run_moved": lambda fact: f"moved to version {fact['version'][:12]}{_by(fact)}",
+    "run_yielded": lambda _: "so much was begun at once that others come first; it goes on",
     "run_held": lambda _: "done; waits for its parent",
     "result_ignored": _ignored,
     "task_resolved": _resolved,

@@ -32,6 +32,7 @@ from orchestrator.core.facts import (
     RunQueued,
     RunResumed,
     RunStarted,
+    RunYielded,
     StepExpanded,
     StepsKept,
     StepsReset,
@@ -80,20 +81,20 @@ def evolve(run: Run, fact: Fact, drafts: Drafts | None = None) -> Run:
     """
     change = _OF_RUN.get(type(fact))
     if change is not None:
-        return replace(run, seq=run.seq + 1, **change(run, fact))
+        return replace(run, **{"seq": run.seq + 1, "yielded_at": None, **change(run, fact)})
     about: Any = fact  # every other fact is about a task
     step, index = about.step, about.host_index
     tasks = run.steps[step]
     task = _OF_TASK[type(fact)](tasks[index], fact)
     if drafts is None or len(tasks) == 1:
         steps = {**run.steps, step: (*tasks[:index], task, *tasks[index + 1 :])}
-        return replace(run, seq=run.seq + 1, steps=steps)
+        return replace(run, seq=run.seq + 1, yielded_at=None, steps=steps)
     draft: Any = drafts.get(step)  # where a run has its tuple
     if draft is not tasks:
         draft = drafts[step] = list(tasks)
         run = replace(run, steps={**run.steps, step: draft})
     draft[index] = task
-    return replace(run, seq=run.seq + 1)
+    return replace(run, seq=run.seq + 1, yielded_at=None)
 
 
 # facts about a run: the fields that change
@@ -198,6 +199,7 @@ _OF_RUN: Final[dict[type, Callable[[Run, Any], Changes]]] = {
     StepsReset: _steps_reset,
     RunMoved: _run_moved,
     RunHeld: lambda _, fact: {"held": True, "output": fact.output},
+    RunYielded: lambda _, fact: {"yielded_at": fact.at},
     ResultIgnored: lambda run, _: {"ignored": run.ignored + 1},
     RunEnded: _run_ended,
 }

@@ -32,6 +32,7 @@ __all__ = [
     "RunQueued",
     "RunResumed",
     "RunStarted",
+    "RunYielded",
     "StepExpanded",
     "StepsKept",
     "StepsReset",
@@ -92,6 +93,10 @@ class BatchPaused(_Fact, frozen=True, tag="batch_paused"):
     step: str
     batch: int
     until: Micros
+
+
+class RunYielded(_Fact, frozen=True, tag="run_yielded"):
+    """So much was begun or stopped at once that other runs come first; the rest follows at once."""
 
 
 class TaskSkipped(_Fact, frozen=True, tag="task_skipped"):
@@ -379,6 +384,7 @@ Fact = (
     | StepsReset
     | RunMoved
     | RunHeld
+    | RunYielded
     | ResultIgnored
     | TaskResolved
     | RunEnded

@@ -5,7 +5,7 @@ from orchestrator.core.definition import StepDef
 from orchestrator.core.facts import RunEnded, TaskCancelled
 from orchestrator.core.fan_out import ready_undo
 from orchestrator.core.model import RunStatus, StepStatus, Task
-from orchestrator.core.sending import send_cancel, send_undo
+from orchestrator.core.sending import send_cancel, send_undo, who_has
 from orchestrator.core.turn import Turn
 
 __all__ = ["begin_undo", "end", "quiesce", "undo", "wants_undo"]
@@ -25,17 +25,18 @@ def quiesce(turn: Turn) -> bool:
         if task.status in _UNDER_WAY and not task.undoing
     )
     for step, index, task in under_way:
-        if task.status is StepStatus.PENDING:
-            stopped = True
-        elif task.status is StepStatus.RUNNING and not task.command_id:
-            stopped = children.stop_child(turn, step, index, task)
-        else:
-            stopped = False
-            if not task.cancel_sent:
-                send_cancel(turn, step, index, task)
-        quiet = quiet and stopped
-        if stopped:
+        is_out = bool(task.command_id) or task.wait is not None
+        if is_out and (task.cancel_sent or (task.command_id and not who_has(task))):
+            quiet = False  # it has been told, or is once it is known who has it
+        elif not turn.take():
+            return False
+        elif task.command_id:
+            quiet = False
+            send_cancel(turn, step, index, task)
+        elif task.status is StepStatus.PENDING or children.stop_child(turn, step, index, task):
             turn.record(TaskCancelled(at=turn.env.now, step=step.id, host_index=index))
+        else:
+            quiet = False
     return quiet
 
 
@@ -48,6 +49,8 @@ def undo(turn: Turn) -> None:
         step = turn.definition.steps[name]
         if not any(other in wanted for other in step.dependents):
             for index in ready_undo(step, turn.run.steps[name], wanted[name]):
+                if not turn.take():
+                    return
                 begin_undo(turn, step, index)
 
 

@@ -57,7 +57,10 @@ class IllegalInput(Conflict):
 
 
 class Limits(Struct, frozen=True):
-    """Bounds that a run is held to; past one, the step (or the run) fails with a clear error."""
+    """Bounds that a run is held to; past one, the step (or the run) fails with a clear error.
+
+    `at_once` is none of these: so many tasks one move begins, undoes or stops; the rest is left to the next.
+    """
 
     fan_out: int = 10_000
     child_depth: int = 8
@@ -66,6 +69,7 @@ class Limits(Struct, frozen=True):
     args_bytes: int = 512 * 1024
     output_bytes: int = MAX_OUTPUT_BYTES
     event_bytes: int = MAX_EVENT_BYTES
+    at_once: int = 500
 
 
 NO_LIMITS: Final = Limits()

@@ -17,6 +17,7 @@ The rules, by their numbers in `docs/rules.md`:
 11. `compensated`: every effect that can be undone was, and no other; `failed`: there was nothing to undo, or
     a person gave up on an undo.
 12. A live run has an outstanding command with a deadline, a timer, or waits for an event, a run or a person.
+    A move that has begun, undone or stopped as many tasks as one may at once has a timer for the next, now.
 
 Rule 1 (one run per key) is the inbox's and the store's. What agents say is in `answers`, how attempts are
 made in `sending` and what comes of them in `concluding`, steps that wait in `waiting`, child runs in
@@ -40,6 +41,7 @@ from orchestrator.core.facts import (
     RunPaused,
     RunQueued,
     RunStarted,
+    RunYielded,
     StepsKept,
     TaskParked,
     TaskSkipped,
@@ -107,6 +109,8 @@ def apply(definition: Definition, run: Run, given: Input, env: Env) -> Move:
     _ON[type(given)](turn, given)
     if not turn.run.paused:
         for step, index in turn.due:
+            if not turn.take():
+                break  # they stay due
             _attempt(turn, step, index)
     return _settled(turn, run)
 
@@ -131,22 +135,24 @@ def _on_wake(turn: Turn, _: Wake) -> None:
     if run.ended is not None:
         return
     for step, index, task in turn.tasks():
-        if task.due is not None and task.due <= now:
+        if task.due is None or task.due > now:
+            continue
+        if task.status is StepStatus.PENDING:
+            turn.touched.add(step.id)  # the pause before its batch is over
+        elif not task.command_id and task.wait is None:
+            turn.due.append((step, index))
+        elif turn.take():  # else it stays due
             _on_due(turn, step, index, task)
 
 
 def _on_due(turn: Turn, step: StepDef, index: int, task: Task) -> None:
-    """An attempt past its deadline is in doubt, agents are asked again, a wait is over, a retry is made."""
+    """An attempt past its deadline is in doubt, agents are asked again, a wait is over."""
     if task.status is StepStatus.IN_DOUBT:
         ask_agents(turn, step, index)
     elif task.command_id:
         doubt(turn, step, index, "no answer within its time limit")
-    elif task.wait is not None:
-        waiting.on_time(turn, step, index, task)
-    elif task.status is StepStatus.PENDING:
-        turn.touched.add(step.id)  # the pause before its batch is over
     else:
-        turn.due.append((step, index))
+        waiting.on_time(turn, step, index, task)
 
 
 def _on_undo(turn: Turn, given: UndoRun) -> None:
@@ -192,7 +198,7 @@ def _settled(turn: Turn, before: Run) -> Move:
     """Draw every conclusion, to a fixed point: go forward, go back, end. Others hear of an end or a hold."""
     seen = -1
     while turn.run.ended is None and not turn.run.queued and seen != turn.run.seq:
-        seen = turn.run.seq
+        seen, turn.cut = turn.run.seq, False
         _pass_pivot(turn)
         _check_limits(turn)
         _notice_failures(turn)
@@ -202,6 +208,8 @@ def _settled(turn: Turn, before: Run) -> Move:
         elif quiesce(turn):
             undo(turn)
             end(turn)
+    if turn.cut and turn.run.ended is None:
+        turn.record(RunYielded(at=turn.env.now))
     run = turn.run
     if run.ended is not None and before.ended is None:
         children.release_children(turn)
@@ -276,7 +284,7 @@ def _go_forward(turn: Turn) -> None:
             continue  # what was fanned out may have been reset with a step that it needs
         if tasks[0].part:
             _start_ready(turn, step)
-        elif tasks[0].status is StepStatus.PENDING:
+        elif tasks[0].status is StepStatus.PENDING and turn.take():
             _start_step(turn, step)
         if turn.failed:
             return  # it could not even be sent: what follows from that comes first
@@ -299,8 +307,10 @@ def _start_step(turn: Turn, step: StepDef) -> None:
 def _start_ready(turn: Turn, step: StepDef) -> None:
     """Begin the tasks of a fan-out that may begin, until one turns out to be impossible."""
     for index in ready_forward(turn, step):
+        if not turn.take():
+            return
         _attempt(turn, step, index)
-        if turn.task(step, index).status is StepStatus.FAILED:
+        if turn.task(step, index).status is StepStatus.FAILED and step.on_failure != "continue":
             return
 
 

@@ -241,7 +241,8 @@ class Run(Struct, frozen=True, omit_defaults=True):
 
     `steps` is empty while it is `queued`. `moved_to`: the version it was moved to, empty for its head's.
     `deadline`: when it goes back unless it is done. `pivoted`: nothing is undone any more (rule 6). `held`:
-    all its steps are done, and it waits for its parent's end or undo (rule 10).
+    all its steps are done, and it waits for its parent's end or undo (rule 10). `yielded_at`: when its last
+    move stopped with more to do, which is done at once, but in a move of its own.
     """
 
     head: RunHead
@@ -260,6 +261,7 @@ class Run(Struct, frozen=True, omit_defaults=True):
     output: Any = None
     ended: RunStatus | None = None
     ended_at: Micros | None = None
+    yielded_at: Micros | None = None
 
     @property
     def version(self) -> str:
@@ -301,6 +303,8 @@ class Run(Struct, frozen=True, omit_defaults=True):
             ]
         if self.deadline is not None and not (self.going_back or self.paused or self.pivoted or self.held):
             found.append(self.deadline)
+        if self.yielded_at is not None:
+            found.append(self.yielded_at)
         return min(found, default=None)
 
     @staticmethod

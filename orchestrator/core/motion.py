@@ -24,7 +24,7 @@ def waits_for(run: Run) -> Waiting:
     `slot`: it is queued. `parent`: it has done its steps, and its parent's end or undo comes next. Where it
     waits for several, a person counts first, then a child run.
     """
-    if run.ended is not None:
+    if run.ended is not None or run.yielded_at is not None:
         return ""
     if run.queued:
         return "slot"

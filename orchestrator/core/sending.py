@@ -17,7 +17,7 @@ from schemas.names import Topology, check_name
 from schemas.secrets import SecretRef
 from schemas.times import Micros, to_datetime, to_rfc3339
 
-__all__ = ["ask_agents", "doubt", "labels_of", "send", "send_cancel", "send_undo"]
+__all__ = ["ask_agents", "doubt", "labels_of", "send", "send_cancel", "send_undo", "who_has"]
 
 _MAX_QUERY_WAIT: Final[Micros] = 600_000_000
 """Longest pause between two questions about a command in doubt."""
@@ -104,9 +104,14 @@ def _dispatch(turn: Turn, step: StepDef, index: int, kind: CommandKind, target: 
     _hand_out(turn, target, undo=undo, command=command)
 
 
+def who_has(task: Task) -> str:
+    """The agent with the outstanding command; empty while no member of a pool is known to have taken it."""
+    return _agent_of(task.target) or task.agent
+
+
 def send_cancel(turn: Turn, step: StepDef, index: int, task: Task) -> None:
     """Ask the agent to stop; for a pool, as soon as it is known which agent has it."""
-    agent = _agent_of(task.target) or task.agent
+    agent = who_has(task)
     if not agent:
         return
     turn.record(

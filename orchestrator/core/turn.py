@@ -29,7 +29,7 @@ class Turn:
         self.children: list[StartChild] = []
         self.emissions: list[Emission] = []
         self.signals: list[Signal] = []
-        self.touched: set[str] = set()
+        self.touched: set[str] = set() if run.yielded_at is None else set(run.steps)
         self.failed: list[tuple[StepDef, int]] = []
         self.due: list[tuple[StepDef, int]] = []
         """Tasks whose next attempt is to be made in this very move."""
@@ -37,6 +37,9 @@ class Turn:
         """How many commands this move has given to each agent."""
         self.views: dict[str, Any] = {}
         """What expressions see of steps, as long as nothing about these is recorded; see `scope`."""
+        self.cut = False
+        """Whether something was left to the next move, since this was last set to false."""
+        self._room = env.limits.at_once
         self._drafts: Drafts = {}
 
     def record(self, fact: Fact) -> None:
@@ -52,6 +55,14 @@ class Turn:
             self.touched.add(step)
         if isinstance(fact, AttemptFailed) and fact.retry_at is None and fact.outcome is StepStatus.FAILED:
             self.failed.append((self.definition.steps[fact.step], fact.host_index))
+
+    def take(self) -> bool:
+        """Whether this move may begin, undo or stop one task more; ask only if that records a fact."""
+        if self._room == 0:
+            self.cut = True
+            return False
+        self._room -= 1
+        return True
 
     def signal(self, to: str, given: SignalInput) -> None:
         """Let another run know."""

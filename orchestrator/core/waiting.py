@@ -122,18 +122,22 @@ def on_time(turn: Turn, step: StepDef, index: int, task: Task) -> None:
 
 def on_event(turn: Turn, given: EventArrived) -> None:
     """Give an event to the tasks that wait for it; one event serves one run once."""
+    if _was_used(turn, given.event):
+        return
     for name, index in given.tasks:
         step = turn.definition.steps.get(name)
         tasks = turn.run.steps.get(name, ())
         if step is None or step.wait is None or index >= len(tasks) or turn.run.ended is not None:
             continue
         task = tasks[index]
-        if task.wait is None or task.wait.on is not WaitOn.EVENT or _was_used(turn, given.event):
+        if task.wait is None or task.wait.on is not WaitOn.EVENT:
             continue
         if _is_meant(turn, step, task, given.event):
             keys = ("id", "source", "type", "time", "subject", "data")
             output = {key: given.event.get(key) for key in keys}
             succeed(turn, step, index, output, event=_name_of(given.event))
+            if turn.task(step, index).event == _name_of(given.event):
+                return
 
 
 def _is_meant(turn: Turn, step: StepDef, task: Task, event: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from orchestrator.core.inputs import (
     CancelRun,
     ChildEnded,
     EventArrived,
+    Limits,
     MoveRun,
     PauseRun,
     ReleaseRun,
@@ -23,13 +24,14 @@ from orchestrator.core.inputs import (
 from orchestrator.core.model import ParentRef, RunStatus
 from schemas.messages import CommandKind
 from schemas.workflow import Workflow
-from tests.golden.casebook import UNDO, WEB, case
+from tests.golden.casebook import DO, UNDO, WEB, case
 from tests.golden.story import Recorded
 from tests.support.machine import chain, step
 
 EVERY: Final = {"labels": {"role": "web"}, "all": True}
 LIST: Final = {"list": [1, 2, 3]}
 CALL: Final = {"id": "call", "workflow": "inner", "with": {"n": 1}}
+UNTELL: Final = {"action": "untell", "target": "host-1"}
 PARENT: Final = ParentRef(run_id="above", step="call", host_index=0, attempt=1, depth=1)
 EVENT: Final = {"id": "1", "source": "/shop", "type": "paid", "time": "t", "data": {"order": 7}}
 
@@ -287,4 +289,26 @@ def moved() -> Recorded:
     data = {"workflow": "test", "steps": [*chain("a", "b"), step("new")]}
     run.give(MoveRun(to=compile_definition(msgspec.convert(data, Workflow)), who="ann", why="hotfix"))
     run.succeed("b", "new")
+    return run
+
+
+@case
+def yielded() -> Recorded:
+    """More at once than one move may begin, stop or undo: the rest follows in moves of their own."""
+    over = {"foreach": "input.hosts", "max_parallel": 4}
+    run = Recorded(
+        {"id": "tell", **over, "emit": {"type": "it.is", "data": "${{ item }}"}, "compensate": UNTELL},
+        step("do", **over),
+        given={"hosts": ["h0", "h1", "h2", "h3", "h4"]},
+        limits=Limits(at_once=2),
+    )
+    run.go_on()
+    run.say(run.last("do", index=0), "failed")
+    run.go_on()
+    for command in [one for one in run.commands if one.step == "do" and one.kind is DO][1:]:
+        run.say(command, "cancelled", started=False)
+    run.go_on()
+    for index in (4, 3, 2, 1, 0):
+        run.say(run.last("tell", UNDO, index), "succeeded")
+        run.go_on()
     return run

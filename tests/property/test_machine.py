@@ -9,7 +9,8 @@ one attempt too many; batches without order or pause; a paused run that goes for
 the run's time limit forgotten; late and foreign results that count; an effect forgotten (killed,
 `after_failure`, reset); a retry without proof or without its pause; a pool's member, or an agent made anew,
 taken at its word; nothing cancelled; children not released, the parent not told; an event taken twice;
-anybody's approval; a wrong end; any move to another version; command ids used twice.
+anybody's approval; a wrong end; any move to another version; command ids used twice; a run that stops with
+more to do and is not woken, or is woken for nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from orchestrator.core.inputs import (
     CommandReturned,
     EventArrived,
     Input,
+    Limits,
     MoveRun,
     PauseRun,
     ReleaseRun,
@@ -64,6 +66,7 @@ class Life:
         self.data = data
         self.document = document
         self.world = World()
+        self.world.limits = Limits(at_once=self.pick("at once", (500, 500, 1, 2, 3)))
         definition = compile_definition(document)
         child, queued = (
             self.pick("child", (False, False, False, True)),

@@ -118,6 +118,14 @@ class Saga:
         self.now += int(seconds * SECOND)
         return self.give(Wake())
 
+    def go_on(self) -> list[Move]:
+        """Wake the run as long as it says that there is more to be done at once."""
+        moves = []
+        while self.run.yielded_at is not None:
+            moves.append(self.wait(0))
+            assert len(moves) < 100, "it is woken for nothing"
+        return moves
+
     def say(
         self,
         command: Command,

@@ -16,6 +16,7 @@ from orchestrator.core.inputs import (
     Env,
     IllegalInput,
     Input,
+    Limits,
     Move,
     ResultReceived,
     Wake,
@@ -44,11 +45,12 @@ class World:
         self.now = START
         self.instances: dict[str, str] = {}
         self.stopped: frozenset[str] = frozenset()
+        self.limits = Limits()
 
     def env(self) -> Env:
         """What a move is made in."""
         known = registry(self.now, instances=self.instances, stopped=self.stopped)
-        return Env(now=self.now, jitter=0.5, epoch=1, registry=known)
+        return Env(now=self.now, jitter=0.5, epoch=1, registry=known, limits=self.limits)
 
 
 class OneRun:

@@ -124,6 +124,7 @@ class Book:
         self.used_events: set[tuple[str, str]] = set()
         self.pauses: dict[tuple[str, int], int] = {}
         self.deadline: int | None = None
+        self.yielded_at: int | None = None
         self.queued = self.paused = self.going_back = self.pivoted = self.held = self.cancelled = False
         self.ended: RunStatus | None = None
         self.given: Input | None = None
@@ -141,6 +142,8 @@ class Book:
         self.commands, self.signals = list(move.commands), list(move.signals)
         self.others = {"child": list(move.children), "emission": list(move.emissions)}
         self.just_parked = False
+        if move.facts:
+            self.yielded_at = None
 
     def sent(self, kind: CommandKind, command_id: str) -> Dispatch:
         """The next command of the move, which must be this one."""
@@ -222,6 +225,8 @@ class Book:
                 due.append(entry.not_before)
             elif entry.stand is Stand.IDLE and not self.paused and (step.id, entry.batch) in self.pauses:
                 due.append(self.pauses[step.id, entry.batch])
+        if self.yielded_at is not None:
+            due.append(self.yielded_at)
         if self.deadline is not None and not (self.going_back or self.paused or self.pivoted or self.held):
             due.append(self.deadline)
         return min(due, default=None)
@@ -229,6 +234,7 @@ class Book:
     def moves_on_by(self) -> set[str]:
         """Rule 12: what will move the run on; nothing means that it hangs."""
         found = {"slot"} if self.queued else {"parent"} if self.held else {"person"} if self.paused else set()
+        found |= set() if self.yielded_at is None else {"time"}
         for step, _, entry in self.each():
             if entry.stand is Stand.REST or (entry.stand is Stand.OPEN and entry.due is not None):
                 found.add("time")

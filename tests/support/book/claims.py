@@ -34,8 +34,11 @@ def judge(book: Book, move: Move) -> None:
     book.open_move(move)
     if book.ended is not None:
         must(not (move.commands or move.children or move.emissions), "an ended run sends nothing")
-    for fact in move.facts:
+    for number, fact in enumerate(move.facts, start=1):
         CLAIMS[type(fact)](book, fact)
+        if isinstance(fact, f.RunYielded):
+            must(number == len(move.facts), "what is left is left at the end of a move", fact)
+            must(number > book.env.limits.at_once, "a move does as much as it may", fact)
     must(not book.commands, "no command without a fact", book.commands)
     must(not any(book.others.values()), "nothing is started without a fact", book.others)
     check_left_signals(book)
@@ -56,12 +59,14 @@ def _check_consequences(book: Book) -> None:
     pivot = book.definition.pivot
     if pivot is not None and book.pivot_succeeded(pivot.id):
         must(book.pivoted, "rule 6: the pivot has succeeded", pivot.id)
+    later = book.yielded_at is not None
     for step, _, entry in book.each():
-        if book.going_back and not entry.back:
-            _check_quiescing(step, entry)
+        if book.going_back:
+            if not (entry.back or later):
+                _check_quiescing(step, entry)
         elif entry.stand is Stand.FAILED and not entry.back:
             must(entry.parked, "rule 2: a step that failed for good has consequences", step.id)
-        elif entry.stand is Stand.IDLE and not (entry.part or book.paused or book.going_back):
+        elif entry.stand is Stand.IDLE and not (entry.part or book.paused or later):
             must(not all(map(book.is_done, step.needs)), "what can begin begins", step.id)
 
 
@@ -177,6 +182,12 @@ def _moved(book: Book, fact: f.RunMoved) -> None:
             book.entries[name] = [book.new_entry(name)]
 
 
+def _yielded(book: Book, _: f.RunYielded) -> None:
+    must(not (book.queued or book.held or book.ended), "nothing is left to be done at once")
+    must(book.going_back or not book.paused, "a paused run starts nothing, it only quiesces")
+    book.yielded_at = book.env.now
+
+
 def _ignored(book: Book, fact: f.ResultIgnored) -> None:
     must(isinstance(book.given, ResultReceived), "there was no result", fact)
     known = book.verdict is not None and not book.verdict.doubt
@@ -186,5 +197,6 @@ def _ignored(book: Book, fact: f.ResultIgnored) -> None:
 CLAIMS: Final[dict[type, Callable[[Book, Any], None]]] = {
     f.RunQueued: _queued, f.RunStarted: _started, f.RunGoingBack: _going_back, f.PivotPassed: _pivot_passed,
     f.RunPaused: _paused, f.RunResumed: _resumed, f.StepsReset: _reset, f.RunMoved: _moved,
+    f.RunYielded: _yielded,
     f.RunHeld: check_held, f.RunEnded: check_end, f.ResultIgnored: _ignored, **BEGINNINGS, **OUTCOMES,
 }  # fmt: skip
