@@ -5,10 +5,19 @@ from typing import Any
 import pytest
 
 from orchestrator.core import machine
-from orchestrator.core.evolution import fold
-from orchestrator.core.facts import EventEmitted, RunYielded
+from orchestrator.core.evolution import evolve, fold
+from orchestrator.core.facts import (
+    AttemptFailed,
+    EventEmitted,
+    Fact,
+    FailureTolerated,
+    RunGoingBack,
+    RunYielded,
+    TaskCancelled,
+    TaskParked,
+)
 from orchestrator.core.inputs import CancelRun, Limits, Move, PauseRun, ResumeRun, Wake
-from orchestrator.core.model import Run, RunStatus, StepStatus
+from orchestrator.core.model import Failure, Run, RunStatus, StepStatus
 from orchestrator.core.motion import waits_for
 from orchestrator.core.registry import Host
 from orchestrator.store import rows
@@ -100,7 +109,9 @@ def test_failures_that_are_put_up_with_do_not_take_a_move_each() -> None:
     """With `on_failure: continue` items that cannot even be sent are tried as many at once as any."""
     bad = {**EACH, "on_failure": "continue", "emit": {"type": "it.is", "data": "${{ item.none }}"}}
     saga = Saga(bad, given=ITEMS, limits=Limits(at_once=3))
-    assert len(saga.go_on()) == 2
+    first, _ = saga.go_on()
+    kinds = [type(fact) for fact in first.facts]
+    assert kinds == [*[AttemptFailed] * 3, *[FailureTolerated] * 3, RunYielded]
     assert saga.status is RunStatus.SUCCEEDED
 
 
@@ -188,3 +199,19 @@ def test_a_move_changes_nothing_of_what_it_was_given() -> None:
     assert before == then
     assert before.steps["each"][3].status is StepStatus.PENDING
     assert all(isinstance(tasks, tuple) for tasks in (*before.steps.values(), *move.run.steps.values()))
+
+
+def test_many_facts_lead_where_they_lead_one_by_one() -> None:
+    """Also when a fact about the run makes its tasks anew between two about these."""
+    saga = Saga({**EACH, "sleep": "5s"}, given=ITEMS)
+    facts: list[Fact] = [
+        *saga.facts,
+        TaskParked(at=1, step="each", host_index=0, why="x"),
+        RunGoingBack(at=2, failure=Failure("each", "x")),
+        TaskCancelled(at=3, step="each", host_index=1),
+    ]
+    run = Run(head=saga.run.head, steps={})
+    for fact in facts:
+        run = evolve(run, fact)
+    assert run.steps["each"][1].status is StepStatus.CANCELLED
+    assert fold(saga.run.head, facts) == run
