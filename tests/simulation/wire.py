@@ -5,7 +5,7 @@ was right is for the invariants (`invariants/wire.py`).
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -60,7 +60,8 @@ class Wire(Watcher):
     """Dead letters that processes wrote, by the queue from which the message came and its body."""
     unsure: Counter[tuple[str, bytes]] = field(default_factory=Counter)
     """How often a process was not told whether such a letter arrived."""
-    _taken: dict[tuple[str, str], float] = field(default_factory=dict)
+    _taken: defaultdict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
+    """By command the lives that were given it, and when first."""
 
     def published(self, who: str, message: Message) -> None:
         """See `Watcher`."""
@@ -91,7 +92,7 @@ class Wire(Watcher):
         if delivery.exchange == TOPOLOGY.commands:
             with suppress(Malformed):
                 command = decode(delivery.body, Command)
-                self._taken.setdefault((command.id, who), self.time())
+                self._taken[command.id].setdefault(who, self.time())
 
     def acknowledges(self, who: str, delivery: Delivery) -> None:
         """See `Watcher`."""
@@ -106,7 +107,11 @@ class Wire(Watcher):
 
     def taken_at(self, command_id: str, who: str) -> float | None:
         """When this life was first given a command, in seconds; None if a life before it was."""
-        return self._taken.get((command_id, who))
+        return self._taken[command_id].get(who)
+
+    def takers(self, command_id: str) -> Iterable[str]:
+        """The lives that were given a command."""
+        return self._taken[command_id]
 
     def _copy(self, delivery: Delivery) -> Copy:
         number: int = delivery.handle.stored.number

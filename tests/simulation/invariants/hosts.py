@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from runtime.bus.port import Message
 from schemas.times import from_datetime
-from tests.simulation.invariants.tables import at_publish, at_start, done_twice_in_a_pool
+from tests.simulation.invariants.tables import at_publish, at_start, taken_twice_in_a_pool
 from tests.simulation.ledger import Performance
 from tests.simulation.nodes import TOPOLOGY
 
@@ -46,6 +46,8 @@ def what_never_starts(sim: "Simulation", begun: Performance) -> str | None:
     if (begun.instance_id, begun.command_id) in sim.observer.tombstones:
         return f"{begun.command_id} starts on {begun.life}, which had promised not to start it"
     why = sim.observer.never_started.get(begun.command_id)
+    if why == "rejected" and taken_twice_in_a_pool(sim, begun.command_id):
+        return None
     if why and begun.agent not in sim.rebuilt:
         return f"{begun.command_id} starts on {begun.life}, and was taken for never started: {why}"
     return None
@@ -105,4 +107,4 @@ def forward_and_undo_never_meet(sim: "Simulation", begun: Performance) -> str | 
 def _excused(sim: "Simulation", forward: Performance) -> bool:
     """Whether a person decided about it, or its host was made anew and cannot know any more."""
     decided = forward.command_id in sim.observer.by_person
-    return decided or forward.agent in sim.rebuilt or done_twice_in_a_pool(sim, forward.command_id)
+    return decided or forward.agent in sim.rebuilt or taken_twice_in_a_pool(sim, forward.command_id)

@@ -14,7 +14,7 @@ from orchestrator.core.facts import (
     TaskResolved,
 )
 from orchestrator.core.model import Run, RunStatus, StepStatus, Task
-from tests.simulation.invariants.tables import at_end, done_twice_in_a_pool, to_undo
+from tests.simulation.invariants.tables import at_end, taken_twice_in_a_pool, to_undo
 from tests.simulation.nodes import TOPOLOGY
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _disagrees(sim: "Simulation", run: Run, step: str, index: int, task: Task) -
     doer = sim.observer.doer(run, step)
     key = (doer.head.id, step, index)
     commands = [one.command_id for one in sim.ledger.of_run.get(doer.head.id, ()) if one.task == key]
-    if any(name in sim.observer.by_person or done_twice_in_a_pool(sim, name) for name in commands):
+    if any(name in sim.observer.by_person or taken_twice_in_a_pool(sim, name) for name in commands):
         return None
     effects = sim.ledger.effects.get(key, {})
     there = [agent for agent, effect in effects.items() if effect.present]

@@ -28,8 +28,8 @@ __all__ = [
     "at_publish",
     "at_route",
     "at_start",
-    "done_twice_in_a_pool",
     "is_past_pivot",
+    "taken_twice_in_a_pool",
     "to_undo",
 ]
 
@@ -63,9 +63,12 @@ def to_undo(sim: "Simulation", run: Run, name: str, task: Task) -> bool:
     return undoable and task.effect and not task.given_up and task.status is not StepStatus.COMPENSATED
 
 
-def done_twice_in_a_pool(sim: "Simulation", command_id: str) -> bool:
-    """Whether two agents of a pool ran one idempotent command, of which only the last is undone (rule 4)."""
-    agents = {one.agent for one in sim.ledger.of_command.get(command_id, ())}
+def taken_twice_in_a_pool(sim: "Simulation", command_id: str) -> bool:
+    """Whether two agents of a pool were given one idempotent command (rule 4).
+
+    Of two that ran it only the last one's effect is undone; and what one refuses the other may still do.
+    """
+    agents = {who.partition("#")[0] for who in sim.wire.takers(command_id)}
     return len(agents) > 1 and sim.observer.commands[command_id].idempotent
 
 

@@ -9,6 +9,7 @@ from orchestrator.core.inputs import (
     CancelRun,
     ChildEnded,
     EventArrived,
+    ReleaseRun,
     ResolveTask,
     RetryNow,
     Wake,
@@ -180,6 +181,11 @@ def _resolved(book: Book, fact: f.TaskResolved) -> None:
         must(isinstance(given, ResolveTask) and entry.in_question, "nobody may decide that", fact)
     if fact.decision == "retry":
         must(entry.back or not book.going_back, "rule 3: nothing new goes forward", fact)
+        must(
+            entry.back or not (entry.child and entry.effect),
+            "rule 10: what a child did is not done again",
+            fact,
+        )
         plan = step.compensate if entry.back and step.compensate is not None else step
         entry.close(Stand.REST)
         entry.not_before, entry.allowed = book.env.now, entry.made + plan.retry.attempts
@@ -187,6 +193,8 @@ def _resolved(book: Book, fact: f.TaskResolved) -> None:
         entry.close(Stand.DONE if fact.decision == "done" else Stand.FAILED)
         entry.undone, entry.given_up = fact.decision == "done", fact.decision == "skip"
     else:
+        if fact.decision == "skip" and entry.child and entry.effect:
+            book.signalled(entry.child, ReleaseRun)  # nobody will ask it to undo itself
         entry.close(Stand.DONE)
         entry.child = entry.child if entry.effect else ""
         entry.effect = fact.decision == "done"
