@@ -9,14 +9,19 @@ from tests.support.proxy import Proxy
 
 
 @pytest.fixture(params=["memory", "amqp"])
-async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
+def url(request: pytest.FixtureRequest) -> str | None:
+    """The real broker's, which may first have to be started; None for the one in memory."""
+    return None if request.param == "memory" else request.getfixturevalue("amqp_url")
+
+
+@pytest.fixture
+async def harness(url: str | None) -> AsyncIterator[Harness]:
     """A broker of each kind."""
-    if request.param == "memory":
+    if url is None:
         memory = MemoryHarness()
         yield memory
         await memory.stop()
         return
-    url: str = request.getfixturevalue("amqp_url")
     async with Proxy(url) as proxy:
         amqp = AmqpHarness(proxy)
         yield amqp
