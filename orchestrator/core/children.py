@@ -155,8 +155,13 @@ def tell_parent(turn: Turn, run: Run) -> None:
             status=run.status,
             output=run.output,
             code="" if failure is None else "child_cancelled" if cancelled else "child_failed",
-            message=""
-            if failure is None
-            else f"{run.head.workflow} {run.status}: {failure.code}: {run.reason}",
+            message="" if failure is None else _why(run, failure.code),
         ),
     )
+
+
+def _why(run: Run, code: str) -> str:
+    """What the parent's step gives as its error: the cause, from however far below, and not the way to it."""
+    if code in ("child_failed", "child_cancelled"):
+        return run.reason
+    return f"{run.head.workflow} {run.status}: {code}: {run.reason}"

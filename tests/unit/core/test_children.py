@@ -111,6 +111,18 @@ def test_rule_10_a_child_that_fails_has_undone_itself_and_fails_the_step() -> No
     assert family.parent.undone == ["a"]
 
 
+def test_of_runs_within_runs_each_gives_the_cause_not_the_way_to_it() -> None:
+    """However deep: what failed at the bottom is what the top says."""
+    cause = "bottom failed: no_space: the disk is full"
+    family = Family({"id": "below", "workflow": "bottom"})
+    below = family.child.children[-1].run_id
+    family.child.give(ChildEnded("below", 0, below, "failed", code="child_failed", message=cause))
+    family.deliver()
+    failure = family.parent.run.failure
+    assert failure is not None
+    assert (failure.code, failure.message) == ("child_failed", cause)
+
+
 def test_rule_10_cancelling_the_parent_cancels_the_child_first() -> None:
     """Nothing of the parent is undone before the child has ended."""
     family = Family(step("x"), step("y"))
