@@ -49,6 +49,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Events are taken in only while fewer runs wait for room in their concurrency group."""
     max_batch: Positive = 500
     """Most messages decided in one transaction."""
+    max_batch_seconds: Annotated[float, Meta(ge=0)] = 0.1
+    """How long that may take, so that others have their turn; the rest waits for the next."""
+    max_move: Positive = 500
+    """Most tasks of a run that one move begins, undoes or stops; the rest follows at once, in the next."""
     max_event_bytes: Annotated[int, Meta(ge=8 * 1024, le=MAX_MESSAGE_BYTES)] = MAX_EVENT_BYTES
     """Largest event; a larger one is a dead letter, and a step that would emit one fails."""
     max_output_bytes: Annotated[int, Meta(ge=1, le=MAX_OUTPUT_BYTES)] = MAX_OUTPUT_BYTES
@@ -101,6 +105,7 @@ def limits_of(settings: Settings) -> Limits:
         args_bytes=settings.max_args_bytes,
         output_bytes=settings.max_output_bytes,
         event_bytes=settings.max_event_bytes,
+        at_once=settings.max_move,
     )
 
 

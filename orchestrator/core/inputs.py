@@ -59,7 +59,8 @@ class IllegalInput(Conflict):
 class Limits(Struct, frozen=True):
     """Bounds that a run is held to; past one, the step (or the run) fails with a clear error.
 
-    `at_once` is none of these: so many tasks one move begins, undoes or stops; the rest is left to the next.
+    `at_once` (setting max_move) is none of these: so many tasks one move begins, undoes or stops; the rest is
+    left to the next.
     """
 
     fan_out: int = 10_000

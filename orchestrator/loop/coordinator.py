@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.core.facts import AttemptSent
@@ -27,6 +26,7 @@ from orchestrator.loop.intake import (
     StartRun,
     read_delivery,
 )
+from orchestrator.loop.items import Item, Origin, answer, refuse, stopping
 from orchestrator.loop.live import LiveRuns
 from orchestrator.loop.loading import Loader
 from orchestrator.loop.publisher import DeadLetters, Publisher
@@ -43,7 +43,7 @@ from orchestrator.world import World
 from runtime.bus.port import Bus, Delivery, Subscription
 from runtime.failpoint import failpoint
 from schemas.codec import Malformed
-from schemas.errors import BatonError, Conflict, InternalError
+from schemas.errors import BatonError, InternalError
 from schemas.names import Topology
 
 __all__ = ["Coordinator"]
@@ -63,18 +63,6 @@ LOAD_ROWS = 1_000
 
 FAULT_SECONDS = 60
 """Until something that nobody sends again is tried again, after a fault of ours."""
-
-Origin = Delivery | asyncio.Future[Any] | None
-
-
-@dataclass(slots=True)
-class _Item:
-    """Something to decide, and who must hear of it."""
-
-    content: Content | None
-    origin: Origin
-    arrived: float
-    refused: str = ""
 
 
 class Coordinator:
@@ -96,8 +84,10 @@ class Coordinator:
         self._starting = Starting(store, self.definitions, topology.namespace)
         stranded = self._starting.groups.stranded
         self._upkeep = Upkeep(settings, store, world, metrics, stranded, self._look_again)
-        self._mailbox: deque[_Item] = deque()
-        self._lazy: list[_Item] = []
+        self._mailbox: deque[Item] = deque()
+        self._lazy: list[Item] = []
+        self._left: list[Item] = []
+        """What the last batch had no time for."""
         self._wake = asyncio.Event()
         self._publisher = Publisher(bus, topology, world, self._outbox_done)
         self._dead = DeadLetters(bus, topology, world)
@@ -146,7 +136,7 @@ class Coordinator:
             for task in (main, *helpers):
                 task.cancel()
             await asyncio.gather(main, *helpers, return_exceptions=True)
-            _refuse(self._mailbox)
+            refuse([*self._left, *self._mailbox])
 
     def stop(self) -> None:
         """Let the loop finish the batch it is in, and return from `run`."""
@@ -156,7 +146,7 @@ class Coordinator:
     async def submit(self, content: Content) -> Any:
         """Put a request into the loop and wait for its answer, which comes after the commit."""
         if self._stopping:
-            raise _stopping()
+            raise stopping()
         if isinstance(content, EventReceived | StartRun):
             self._gate.check()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -179,14 +169,14 @@ class Coordinator:
             self._put(None, delivery, refused=self._fault(delivery, error))
 
     def _put(self, content: Content | None, origin: Origin, refused: str = "") -> None:
-        self._mailbox.append(_Item(content, origin, asyncio.get_running_loop().time(), refused))
+        self._mailbox.append(Item(content, origin, asyncio.get_running_loop().time(), refused))
         self._wake.set()
 
     def _outbox_done(self, done: OutboxDone) -> None:
         if done.returned or done.expired:
             self._put(done, None)
         else:
-            self._lazy.append(_Item(done, None, asyncio.get_running_loop().time()))
+            self._lazy.append(Item(done, None, asyncio.get_running_loop().time()))
             asyncio.get_running_loop().call_later(LAZY_SECONDS, self._wake.set)
 
     # the loop
@@ -194,12 +184,12 @@ class Coordinator:
     async def _loop(self) -> None:
         while not self._stopping:
             await self._wait()
-            items = [*await self._due(), *self._drain()]
+            items, self._left = self._left or [*await self._due(), *self._drain()], []
             try:
                 if items:
                     await self._turn(items)
             except BaseException:
-                _refuse(items)  # whether it was committed is not known here
+                refuse(items)  # whether it was committed is not known here
                 raise
         if self._lazy:  # else the next life would send again what the broker has
             items, self._lazy = self._lazy, []
@@ -207,7 +197,7 @@ class Coordinator:
 
     async def _wait(self) -> None:
         """Until something arrives or some run's time has come."""
-        if self._mailbox:
+        if self._mailbox or self._left:
             await asyncio.sleep(0)  # let what has already arrived join the batch
             return
         self._wake.clear()
@@ -221,28 +211,29 @@ class Coordinator:
         except TimeoutError:
             return
 
-    async def _due(self) -> list[_Item]:
+    async def _due(self) -> list[Item]:
         """What has come due that starts runs."""
         room = min(self._gate.room, self._settings.max_batch)
         now = asyncio.get_running_loop().time()
-        return [_Item(content, None, now) for content in await self._starting.due(self._world.now(), room)]
+        return [Item(content, None, now) for content in await self._starting.due(self._world.now(), room)]
 
-    def _drain(self) -> list[_Item]:
+    def _drain(self) -> list[Item]:
         """What has arrived and what is due, up to a limit."""
         items = self._lazy
         self._lazy = []
         now = asyncio.get_running_loop().time()
         for run_id in self._live.timers.due(self._world.now())[: self._settings.max_batch]:
             failpoint("coordinator.at_timer")
-            items.append(_Item(InputForRun(run_id, Wake()), None, now))
+            items.append(Item(InputForRun(run_id, Wake()), None, now))
         room = max(1, self._settings.max_batch - len(items))
         items.extend(self._mailbox.popleft() for _ in range(min(len(self._mailbox), room)))
         return items
 
-    async def _turn(self, items: list[_Item]) -> None:
+    async def _turn(self, items: list[Item]) -> None:
         """One batch: load, decide, commit, and only then tell anybody."""
         failpoint("coordinator.before_decide")
         work, answers = await self._decide(items)
+        items, self._left = items[: len(answers)], items[len(answers) :]
         if work.batch:
             failpoint("coordinator.before_commit")
             with self._metrics.commit.time():
@@ -257,16 +248,20 @@ class Coordinator:
         self._publisher.put(work.batch.outbox)
         deliveries = [(item.origin, item.refused) for item in items if isinstance(item.origin, Delivery)]
         self._dead.put([(delivery, why) for delivery, why in deliveries if why])
-        for future, answer in answers:
-            _answer(future, answer)
+        for item, said in zip(items, answers, strict=True):
+            if isinstance(item.origin, asyncio.Future):
+                answer(item.origin, said)
         await self._gate.regulate(self._arrived)  # first: what is acknowledged makes room for more
         failpoint("coordinator.before_ack")
         await self._bus.ack([delivery for delivery, why in deliveries if not why])
         failpoint("coordinator.after_ack")
         self._measure(items, work)
 
-    async def _decide(self, items: list[_Item]) -> tuple[Work, list[tuple[asyncio.Future[Any], Any]]]:
-        """Decide all items; one that breaks something is taken out, and the rest decided anew without it."""
+    async def _decide(self, items: list[Item]) -> tuple[Work, list[Any]]:
+        """Decide items, the first of them at least, and give what there is to answer to each.
+
+        One that breaks something is taken out, and the rest decided anew without it.
+        """
         loaded, matched, failed = await self._loader.load([item.content for item in items], self._world.now())
         loaded.check_room = self._gate.check
         for index, error in failed.items():
@@ -281,24 +276,27 @@ class Coordinator:
                 self.definitions,
                 loaded.copy(self._roster.copy(), self._starting.begin(loaded.pace)),
             )
-            answers: list[tuple[asyncio.Future[Any], Any]] = []
+            answers: list[Any] = []
+            until = asyncio.get_running_loop().time() + self._settings.max_batch_seconds
             for index, item in enumerate(items):
                 try:
-                    answer: Any = None
+                    said: Any = None
                     if item.content is not None:
-                        answer = handle(work, item.content, matched.get(index, NOTHING))
+                        said = handle(work, item.content, matched.get(index, NOTHING))
                 except Exception as error:  # noqa: BLE001 - it is logged there
                     if not (isinstance(error, BatonError) and isinstance(item.origin, asyncio.Future)):
                         self._set_aside(item, error)
                         break
-                    answer = error
-                if isinstance(item.origin, asyncio.Future):
-                    answers.append((item.origin, answer))
+                    said = error
+                answers.append(said)
+                if asyncio.get_running_loop().time() >= until:
+                    work.close()
+                    return work, answers
             else:
                 work.close()
                 return work, answers
 
-    def _set_aside(self, item: _Item, error: Exception) -> None:
+    def _set_aside(self, item: Item, error: Exception) -> None:
         """A fault of ours costs one message, not the coordinator; what nobody sends again is tried again."""
         log.error("cannot handle %s; it is set aside", type(item.content).__name__, exc_info=error)
         if isinstance(item.content, InputForRun) and item.origin is None:
@@ -309,7 +307,7 @@ class Coordinator:
             self._starting.put_off(self._world.now())
         item.content, item.refused = None, self._fault(item.origin, error)
         if isinstance(item.origin, asyncio.Future):
-            _answer(item.origin, InternalError("Baton failed to handle this", hint="the log says more"))
+            answer(item.origin, InternalError("Baton failed to handle this", hint="the log says more"))
 
     def _fault(self, origin: Origin, error: Exception) -> str:
         """Why a message is refused; empty for one that lies with the dead letters and would come back."""
@@ -334,7 +332,7 @@ class Coordinator:
         for signal in signals:
             self._put(SignalArrived(signal.id, signal.to, signal.given), None)
 
-    def _put_off(self, items: list[_Item], work: Work) -> None:
+    def _put_off(self, items: list[Item], work: Work) -> None:
         """A wake-up that moved nothing must not come again at once."""
         for item in items:
             match item.content:
@@ -343,7 +341,7 @@ class Coordinator:
                     if at is not None:
                         self._live.wake(run_id, max(at, self._world.now() + 1_000_000))
 
-    def _measure(self, items: list[_Item], work: Work) -> None:
+    def _measure(self, items: list[Item], work: Work) -> None:
         now = asyncio.get_running_loop().time()
         self._metrics.batch.observe(len(items))
         self._metrics.queue_age.observe(now - min(item.arrived for item in items))
@@ -374,23 +372,3 @@ class Coordinator:
         while some := await self._store.unsent(after, 1_000):
             self._publisher.put(some, perhaps_sent=True)
             after = some[-1].id
-
-
-def _stopping() -> Conflict:
-    return Conflict("the coordinator is stopping", code="stopping", hint="try again")
-
-
-def _refuse(items: Iterable[_Item]) -> None:
-    """Whoever waits for an answer gets one."""
-    for item in items:
-        if isinstance(item.origin, asyncio.Future):
-            _answer(item.origin, _stopping())
-
-
-def _answer(future: asyncio.Future[Any], answer: Any) -> None:
-    if future.done():
-        return  # whoever asked has gone
-    if isinstance(answer, BaseException):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)

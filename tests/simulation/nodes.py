@@ -10,6 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from msgspec.structs import replace
+
 from agents.jobs import NoTelemetry
 from agents.journal import Journal
 from agents.limits import Limits
@@ -116,6 +118,15 @@ class Node:
         raise NotImplementedError
 
 
+def _settings(rng: Random) -> Settings:
+    """For some coordinators a move, or a batch, is as small as may be: what is left over must go on."""
+    return replace(
+        SETTINGS,
+        max_move=rng.choice((500, 500, 1, 2)),
+        max_batch_seconds=rng.choice((0.1, 0.1, 0.0)),  # made-up time stands still in a batch
+    )
+
+
 class CoordinatorNode(Node):
     """The coordinator's machine. `committed` sees each batch as it becomes durable."""
 
@@ -128,6 +139,7 @@ class CoordinatorNode(Node):
         self.path = self.directory / "baton.db"
         if self.rng.random() < MIGRATED:
             self.path.write_bytes(empty_database())
+        self.settings = _settings(self.rng)
         self.coordinator: Coordinator | None = None
         self.store: SimStore | None = None
         self._committed = committed
@@ -144,7 +156,7 @@ class CoordinatorNode(Node):
         bus = SimBus(self.network, coordinator_declarations(TOPOLOGY, SETTINGS.shard), life)
         world = CoordinatorWorld(self.clock, self.rng, self._ids)
         self.metrics.append(Metrics())
-        coordinator = Coordinator(SETTINGS, TOPOLOGY, store, bus, world, self.metrics[-1])
+        coordinator = Coordinator(self.settings, TOPOLOGY, store, bus, world, self.metrics[-1])
         connecting = asyncio.create_task(bus.start())
         await coordinator.start()
         if self.life is life:  # one that was frozen meanwhile has been replaced

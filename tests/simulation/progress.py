@@ -17,6 +17,7 @@ GOOD_ENDS = ("succeeded", "compensated", "cancelled")
 
 COMMON = (
     *("StepExpanded", "EventEmitted", "TaskInDoubt", "QuerySent", "TaskParked", "TaskResolved", "CancelSent"),
+    "RunYielded",
     *("PivotPassed", "RunPaused", "TaskSkipped", "event started", "event duplicate", "event debounced"),
 )
 """What runs, events and probes must come to, at least once."""
