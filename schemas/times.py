@@ -37,7 +37,7 @@ def parse_duration(text: str) -> Micros:
         )
     length = int(match[1]) * _UNITS[match[2]]
     if length > MAX_DURATION:
-        raise InvalidInput(f"'{text}' is longer than 366 days", code="bad_duration", hint="use at most 366d")
+        raise InvalidInput(f"'{text}' is longer than 366 days", code="wait_too_long", hint="use at most 366d")
     return length
 
 

@@ -109,6 +109,8 @@ def apply(definition: Definition, run: Run, given: Input, env: Env) -> Move:
     _ON[type(given)](turn, given)
     if not turn.run.paused:
         for step, index in turn.due:
+            if turn.run.going_back and not turn.task(step, index).undoing:
+                continue  # quiescing cancels it
             if not turn.take():
                 break  # they stay due
             _attempt(turn, step, index)
@@ -319,8 +321,6 @@ def _attempt(turn: Turn, step: StepDef, index: int) -> None:
     task = turn.task(step, index)
     if task.undoing:
         begin_undo(turn, step, index)
-    elif turn.run.going_back:
-        return  # quiescing cancels it
     elif step.fans_out and not task.part:
         _start_step(turn, step)
     elif step.kind == "action":

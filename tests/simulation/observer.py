@@ -24,6 +24,7 @@ from runtime.bus.port import Message
 from schemas.codec import Malformed, decode
 from schemas.messages import Command, Result, ResultStatus
 from tests.simulation.nodes import TOPOLOGY
+from tests.simulation.written import Written, read
 
 __all__ = ["Observer"]
 
@@ -76,6 +77,7 @@ class Observer:
     signals_done: set[str] = field(default_factory=set)
     debounced: dict[PaceKey, DebouncedEvent | None] = field(default_factory=dict)
     """The event of each debounce."""
+    _written: dict[str, Written] = field(default_factory=dict)
 
     def committed(self, epoch: int, batch: Batch) -> None:
         """Take in a batch at the moment it becomes durable."""
@@ -146,6 +148,12 @@ class Observer:
     def step(self, run: Run, name: str) -> StepDef:
         """The definition of a run's step."""
         return self.definitions[run.version].steps[name]
+
+    def written(self, run: Run) -> Written:
+        """What the document of a run says."""
+        if run.version not in self._written:
+            self._written[run.version] = read(self.definitions[run.version].document)
+        return self._written[run.version]
 
     def doer(self, run: Run, step: str) -> Run:
         """The run that did what a run has of a step: itself, or the one from which it keeps that step."""

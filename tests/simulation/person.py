@@ -134,10 +134,13 @@ class Person:
 
     async def meddle(self) -> None:
         """Do something to some run that nobody asked for."""
+        rng = self._sim.rng
+        runs = list(self._sim.observer.runs.values())
         live = self._sim.observer.live()
+        if runs and (not live or rng.random() < 0.2):
+            live = runs  # it may have ended: too late to do anything about it
         if not live:
             return
-        rng = self._sim.rng
         run = rng.choice(live)
         step = rng.choice(list(run.steps) or ["s0"])
         version = rng.choice(list(self.versions[run.head.workflow].values()))

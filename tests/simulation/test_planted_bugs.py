@@ -2,16 +2,18 @@
 
 import pytest
 
+from tests.simulation import planted_rules, planted_versions
 from tests.simulation.planted import BUGS
-from tests.simulation.planted_versions import SEEN_BY
 from tests.simulation.simulation import simulate
+
+SEEN_BY = {**planted_rules.SEEN_BY, **planted_versions.SEEN_BY}
 
 ENOUGH = 2_000
 """Seeds within which a bug must be caught."""
 
 
 @pytest.mark.timeout(600)  # most are caught within seconds
-@pytest.mark.parametrize("name", sorted(BUGS))
+@pytest.mark.parametrize("name", sorted(BUGS.keys() - SEEN_BY.keys()))
 def test_a_planted_bug_is_caught(name: str) -> None:
     """With the bug some seed breaks an invariant, and without it that seed breaks none."""
     with BUGS[name]():

@@ -13,6 +13,7 @@ from orchestrator.core.facts import (
     ResultIgnored,
     RunEnded,
     RunQueued,
+    RunYielded,
     StepExpanded,
     StepsReset,
     TaskResolved,
@@ -155,15 +156,36 @@ def doubt_ends_by_proof_or_person(sim: "Simulation", before: Run, fact: Fact, af
         return None
     if isinstance(fact, AttemptSent):
         return f"{fact.command_id} was sent out of a doubt"
-    if isinstance(fact, AttemptFailed) and fact.status not in PROOF:
-        step = sim.observer.step(before, fact.step)
-        plan = step.compensate if fact.undo else step
-        allowed = (plan is not None and plan.idempotent) or (not fact.undo and step.on_unknown != "ask")
-        if fact.status != "unknown" or not allowed:
-            return f"the doubt about {fact.command_id} ended with '{fact.status}'"
+    if isinstance(fact, AttemptFailed) and fact.status not in PROOF | {"unknown"}:
+        return f"the doubt about {fact.command_id} ended with '{fact.status}'"
     if isinstance(fact, TaskResolved) and not fact.who:
         return f"nobody decided about {_where(before, fact)}"
     return None
+
+
+@at_fact
+def what_was_lost_is_tried_again_only_where_it_may(
+    sim: "Simulation", before: Run, fact: Fact, after: Run
+) -> str | None:
+    """What was lost, and is not idempotent, is taken for a failure only if `on_unknown` says so (rule 7)."""
+    if not isinstance(fact, AttemptFailed) or fact.status != "unknown":
+        return None
+    step = sim.observer.step(before, fact.step)
+    plan = step.compensate if fact.undo else step
+    policy = "ask" if fact.undo else step.on_unknown
+    if (plan is not None and plan.idempotent) or policy == "retry":
+        return None
+    allowed = policy == "compensate" and fact.retry_at is None
+    return None if allowed else f"{fact.command_id} was lost, and is taken for a failure"
+
+
+@at_fact
+def a_run_yields_to_others_and_not_to_itself(
+    sim: "Simulation", before: Run, fact: Fact, after: Run
+) -> str | None:
+    """Between two moves of a run that leave something to the next one, something was done."""
+    again = isinstance(fact, RunYielded) and before.yielded_at is not None
+    return f"{before.head.id} was woken for nothing" if again else None
 
 
 @at_fact
@@ -202,7 +224,7 @@ def a_step_waits_for_its_needs(sim: "Simulation", before: Run, fact: Fact, after
     begun = _begins(fact, undo=False)
     if begun is None:
         return None
-    for need in sim.observer.step(before, begun.step).needs:
+    for need in sim.observer.written(before).needs[begun.step]:
         if not all(task.is_done for task in before.steps[need]):
             return f"{_where(before, begun)} began before {need} was done"
     return None
@@ -258,7 +280,7 @@ def undo_in_reverse_order(sim: "Simulation", before: Run, fact: Fact, after: Run
     task = _task(before, begun)
     if not task.effect or task.status is S.COMPENSATED:
         return f"{_where(before, begun)} is undone and has no effect"
-    for name in sim.observer.step(before, begun.step).dependents:
+    for name in sim.observer.written(before).dependents[begun.step]:
         if any(to_undo(sim, before, name, other) for other in before.steps[name]):
             return f"the undo of {_where(before, begun)} began before {name} was undone"
     return None

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from runtime.bus.port import Message
 from schemas.times import from_datetime
-from tests.simulation.invariants.tables import at_publish, at_start, taken_twice_in_a_pool
+from tests.simulation.invariants.tables import at_publish, at_start, is_past_pivot, taken_twice_in_a_pool
 from tests.simulation.ledger import Performance
 from tests.simulation.nodes import TOPOLOGY
 
@@ -93,7 +93,7 @@ def forward_and_undo_never_meet(sim: "Simulation", begun: Performance) -> str | 
         forward = begun if other.undo else other
         if other.undo == begun.undo or _excused(sim, forward):
             continue
-        if begun.undo and sim.observer.runs[begun.task[0]].pivoted:
+        if begun.undo and is_past_pivot(sim, sim.observer.runs[begun.task[0]]):
             return f"{begun.command_id} starts on {begun.life} past the pivot"
         if begun.undo and other.active:
             return (

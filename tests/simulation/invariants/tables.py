@@ -59,7 +59,7 @@ at_route, at_acknowledge = _into(AT_ROUTE), _into(AT_ACKNOWLEDGE)
 
 def to_undo(sim: "Simulation", run: Run, name: str, task: Task) -> bool:
     """Whether a task has an effect that is still to be undone."""
-    undoable = sim.observer.step(run, name).can_undo
+    undoable = name in sim.observer.written(run).undoable
     return undoable and task.effect and not task.given_up and task.status is not StepStatus.COMPENSATED
 
 
@@ -74,7 +74,6 @@ def taken_twice_in_a_pool(sim: "Simulation", command_id: str) -> bool:
 
 def is_past_pivot(sim: "Simulation", run: Run) -> bool:
     """Whether the pivot was done: by its tasks, not by what the run says of itself."""
-    pivot = sim.definitions[run.version].pivot
-    tasks = run.steps.get(pivot.id, ()) if pivot is not None else ()
+    tasks = run.steps.get(sim.observer.written(run).pivot, ())
     done = all(task.is_done for task in tasks)
     return done and any(task.status is StepStatus.SUCCEEDED for task in tasks)

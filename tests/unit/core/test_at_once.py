@@ -215,3 +215,25 @@ def test_many_facts_lead_where_they_lead_one_by_one() -> None:
         run = evolve(run, fact)
     assert run.steps["each"][1].status is StepStatus.CANCELLED
     assert fold(saga.run.head, facts) == run
+
+
+@pytest.mark.parametrize("given", [CancelRun("ann", "enough"), None], ids=["cancelled", "out of time"])
+def test_retries_that_are_overdue_take_no_room_from_the_way_back(given: CancelRun | None) -> None:
+    """A run that goes back with more of them than one move may make does not go round in circles."""
+    each = step("each", foreach="input.items", idempotent=True, retry={"attempts": 5})
+    saga = Saga(each, given=ITEMS, limits=Limits(at_once=3), timeout="1m")
+    saga.go_on()
+    for command in list(saga.commands):
+        saga.say(command, "failed")
+    saga.give(PauseRun("ann"))
+    saga.wait(600)
+    saga.give(given or ResumeRun("ann"))
+    sent = len(saga.commands)
+    for move in saga.go_on():
+        assert [type(fact) for fact in move.facts] != [RunYielded]
+    for command in saga.commands[sent:]:
+        if command.kind is CommandKind.CANCEL:
+            continue
+        saga.say(command, "cancelled")
+    saga.go_on()
+    assert saga.run.ended is (RunStatus.CANCELLED if given else RunStatus.FAILED)

@@ -99,6 +99,7 @@ def test_sleep_takes_its_time(length: str) -> None:
         (True, "bad_duration"),
         ([], "bad_duration"),
         (4e7, "wait_too_long"),
+        ("800d", "wait_too_long"),
     ],
 )
 def test_a_sleep_that_cannot_be_fails_the_step(length: Any, code: str) -> None:
