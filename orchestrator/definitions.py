@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 from orchestrator.awaits import Awaits
 from orchestrator.core.compiler import compile_definition
@@ -12,7 +13,7 @@ from schemas.errors import BatonError, InternalError
 from schemas.times import Micros
 from schemas.workflow import Workflow
 
-__all__ = ["Definitions", "put_definition", "stored_definition"]
+__all__ = ["Definitions", "put_definition", "read_definition", "stored_definition"]
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +71,18 @@ def stored_definition(definition: Definition, at: Micros) -> StoredDefinition:
     return StoredDefinition(definition.name, definition.version, encode(definition.document), at)
 
 
+def read_definition(stored: StoredDefinition) -> Definition:
+    """A stored definition, ready to run; `InvalidDefinition` if this version of Baton refuses it.
+
+    Its version is the one that it was stored with, by which runs know it, whatever its hash would be today.
+    """
+    return replace(compile_definition(decode(stored.document, Workflow)), version=stored.version)
+
+
 def _compile(stored: StoredDefinition) -> Definition | None:
     """The definition; None if this version of Baton refuses it, which must not stop all other workflows."""
     try:
-        return compile_definition(decode(stored.document, Workflow))
+        return read_definition(stored)
     except BatonError as error:
         log.error(  # noqa: TRY400 - a traceback would say nothing more
             "workflow %s, version %s, cannot be read: %s; apply it again, corrected",

@@ -3,12 +3,10 @@
 from functools import lru_cache
 from typing import Final
 
-from orchestrator.core.compiler import compile_definition
 from orchestrator.core.definition import Definition
+from orchestrator.definitions import read_definition
 from orchestrator.store.port import Reader, StoredDefinition
-from schemas.codec import decode
 from schemas.errors import InvalidInput, NotFound
-from schemas.workflow import Workflow
 
 __all__ = ["CURRENT", "compiled", "hash_of", "no_workflow", "version_of"]
 
@@ -57,7 +55,7 @@ async def hash_of(reader: Reader, workflow: str | None, which: str | None) -> st
 @lru_cache(maxsize=8)
 def compiled(stored: StoredDefinition) -> Definition:
     """A stored document, ready to run. Takes a while: not for the event loop."""
-    return compile_definition(decode(stored.document, Workflow))
+    return read_definition(stored)
 
 
 def no_workflow(name: str) -> NotFound:

@@ -1,13 +1,14 @@
 """CEL expressions. The one module that knows the CEL library and its types; `wording` knows its error texts.
 
-Two things about the library shape this module. A failed evaluation does not raise: it returns a value whose
+Three things about the library shape this module. A failed evaluation does not raise: it returns a value whose
 type is ERROR and which, taken for a plain value, is a truthy string; so the type is checked here, and only
 here. And all that is handed over is converted, read or not, at each evaluation: so only what stands behind
-the names and keys that an expression writes out is.
+the names and keys that an expression writes out is. A null that it gives lacks a reference: see `_checked`.
 
 The library stops an evaluation after 10,000 iterations and bounds nothing else: see `costs`.
 """
 
+import ctypes
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -220,9 +221,27 @@ def _has_nul(value: Any) -> bool:
 
 def _checked(value: Any) -> Any:
     """The plain value of what the library gave; `_Unfit` when that is an error."""
+    plain = value.plain_value()
     if value.type().name() in ("ERROR", "UNKNOWN"):
-        raise _Unfit(*runtime_fault(str(value.plain_value())))
-    return value.plain_value()
+        raise _Unfit(*runtime_fault(str(plain)))
+    # The library takes no reference to a null that it gives, and one is returned for each when the value is
+    # let go. Before Python 3.12, which keeps None for ever, that ends the process after some 10,000 nulls.
+    for _ in range(_nulls(plain)):
+        _TAKE_REFERENCE(None)
+    return plain
+
+
+def _nulls(value: Any) -> int:
+    """How many nulls there are in what the library gave."""
+    if isinstance(value, dict):
+        return sum(map(_nulls, value.values()))
+    if isinstance(value, list):
+        return sum(map(_nulls, value))
+    return value is None
+
+
+_TAKE_REFERENCE: Final = ctypes.pythonapi.Py_IncRef
+_TAKE_REFERENCE.argtypes, _TAKE_REFERENCE.restype = [ctypes.py_object], None
 
 
 def _follow(path: tuple[str, ...], scope: Mapping[str, Any]) -> Any:

@@ -16,10 +16,20 @@ from schemas.workflow import Workflow
 __all__ = ["compile_definition"]
 
 
+def _content(document: Workflow) -> bytes:
+    """What a document says, in one form only.
+
+    msgspec leaves out what is the very default, by identity: a default that was written out is that only
+    once it has been read as JSON.
+    """
+    content = msgspec.json.encode(document, order="sorted")
+    return msgspec.json.encode(msgspec.json.decode(content, type=Workflow), order="sorted")
+
+
 def compile_definition(document: Workflow) -> Definition:
     """Check and compile a document; raise `InvalidDefinition` with every problem that it has."""
     checks = Checks(document)
-    content = msgspec.json.encode(document, order="sorted")
+    content = _content(document)
     if len(content) > MAX_MESSAGE_BYTES:
         size = f"{len(content)} bytes as JSON"
         checks.problem((), f"{size}, more than the limit of {MAX_MESSAGE_BYTES}", "keep data out of it")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -263,6 +264,15 @@ def test_wanted() -> None:
     assert faults("[1]", wanted="text")[0].message == "gives a list, not text"
     assert faults("null", wanted="text")[0].message == "gives null, not text"
     Expression.compile("event.data.yes", SCOPE, wanted="bool")
+
+
+def test_nulls_without_end_do_not_wear_out_none() -> None:
+    """The library returns references to None that it never took; a process has only so many of them."""
+    expression = Expression.compile("[input.list]", SCOPE)
+    before = sys.getrefcount(None)
+    for _ in range(100):
+        assert expression.evaluate({"input": {"list": [None, {"a": None}] * 50}})[0][:1] == [None]
+    assert sys.getrefcount(None) > before - 1_000
 
 
 def test_evaluate_bool_knows_no_truthiness() -> None:
