@@ -122,7 +122,11 @@ def _give(work: Work, tasks: list[WaitingTask], scope: Mapping[str, Any]) -> boo
     if run is None:
         return False
     waiting = [(one.step, one.host_index) for one in tasks if _waits(run, one)]
-    return bool(waiting) and work.apply(run.head.id, EventArrived(dict(scope), waiting))
+    if not waiting:
+        return False
+    work.apply(run.head.id, EventArrived(dict(scope), waiting))
+    name, steps = (scope["source"], scope["id"]), work.runs[run.head.id].steps
+    return any(steps[step][index].event == name for step, index in waiting)
 
 
 def _waits(run: Run, one: WaitingTask) -> bool:

@@ -179,8 +179,8 @@ class Work:
         self._take(None, move, now)
         return head.id
 
-    def apply(self, run_id: str, given: Input) -> bool:
-        """Let an input happen to a run that was loaded; whether it changed it. Raises `IllegalInput`."""
+    def apply(self, run_id: str, given: Input) -> None:
+        """Let an input happen to a run that was loaded. Raises `IllegalInput`."""
         run = self.runs[run_id]
         now = self.now
         move = machine.apply(self.definitions.of(run.version), run, given, self._env(now))
@@ -190,7 +190,6 @@ class Work:
             self._take(run, move, now)
         else:
             self._signal(move, now)  # an ended run answers its parent, and stays as it is
-        return bool(move.facts)
 
     def live_run(self, workflow: str, key: str) -> str | None:
         """The live run that has this key, also one of this very batch."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.core.model import Run
+from orchestrator.core.model import Run, StepStatus
 from orchestrator.loop.intake import StartRun
 from orchestrator.starting import outcomes
 from schemas.messages import Command
@@ -91,6 +91,28 @@ async def test_an_event_finds_the_task_that_waits_for_it(tmp_path: Path) -> None
         run = await loop.status(run_id, "succeeded")
         assert run.steps["paid"][0].output["id"] == "right"
         assert await nobody_waits(loop)
+
+
+BUSY = """
+workflow: busy
+input: {type: object}
+steps:
+  - {id: paid, needs: [], wait_for: {event: com.example.paid, if: event.data.amount > 0, timeout: 1h}}
+  - {id: each, needs: [], foreach: input.items, emit: {type: it.is, data: 1}}
+"""
+
+
+async def test_an_event_is_delivered_only_to_who_takes_it(tmp_path: Path) -> None:
+    """Not to a run that has other things to do just then, and whose `if` is false of it."""
+    async with Loop(tmp_path, max_move=1) as loop:
+        await loop.apply(BUSY)
+        run_id = await loop.coordinator.submit(StartRun("busy", "", {"items": list(range(200))}))
+        await paid(loop, "nothing", amount=0)
+        assert await outcome(loop, "nothing") == ("no_trigger", [])
+        run = await loop.run(run_id)
+        assert any(task.status is StepStatus.PENDING for task in run.steps["each"])
+        await paid(loop, "right", amount=1)
+        assert await outcome(loop, "right") == ("delivered", [run_id])
 
 
 async def test_an_event_that_came_before_the_wait_counts(tmp_path: Path) -> None:

@@ -91,6 +91,7 @@ class SimLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.steps = 0
         self.on_crash: Callable[[Life], None] = lambda life: life.end()
+        self._lives: dict[int, Life] = {}
         self._now = 0.0
         self._cancelled = 0
         self._clock_resolution = 1e-9
@@ -109,9 +110,14 @@ class SimLoop(asyncio.BaseEventLoop):
             if life.dead:
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
             life.tasks.append(task)
+            self._lives[id(task)] = life
             if len(life.tasks) > 64:
                 life.tasks = [one for one in life.tasks if not one.done()]
         return task
+
+    def life_of(self, task: object) -> Life | None:
+        """The life that a task was part of."""
+        return self._lives.get(id(task))
 
     def start(self, life: Life, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Begin a life's work."""

@@ -319,6 +319,9 @@ class Simulation:
         error = context.get("exception")
         if isinstance(error, Conflict) and error.code == "stopping":
             return  # whoever asked died with the coordinator
+        life = self.loop.life_of(context.get("future"))
+        if life is not None and life.dead and isinstance(error, StorageFailure | EpochLost):
+            return  # it was about to end for that when it died
         self.fail("nothing fails unseen", f"{context.get('message')} {error!r}")
 
     def _logged(self, level: int, text: str) -> None:
