@@ -28,7 +28,7 @@ from schemas.times import Micros, parse_duration, to_rfc3339
 __all__ = ["begin", "begin_wait", "on_approval", "on_event", "on_time"]
 
 _ROOM: Final = 4 * 1024
-"""What an event's attributes may take of its size."""
+"""What an event's other attributes may take of its size."""
 
 _MAX_SUBJECT: Final = 1_024
 """Most characters of an event's subject."""
@@ -209,11 +209,11 @@ def _emit(turn: Turn, step: StepDef, index: int, scope: Scope) -> None:
     if len(subject) > _MAX_SUBJECT or any(unicodedata.category(char) == "Cc" for char in subject):
         message = f"the event's subject is longer than {_MAX_SUBJECT} characters or has a control character"
         raise InvalidInput(message, code="bad_subject", hint="put what is longer into data")
-    size, limit = len(encode(data)), turn.env.limits.event_bytes
+    size, limit = len(encode([data, subject])), turn.env.limits.event_bytes
     if size > limit - _ROOM:
         raise InvalidInput(
-            f"the event's data has {size} bytes, more than {limit - _ROOM} "
-            f"(setting max_event_bytes, less {_ROOM} for its attributes)",
+            f"the event's data and subject have {size} bytes, more than {limit - _ROOM} "
+            f"(setting max_event_bytes, less {_ROOM} for its other attributes)",
             code="event_too_large",
         )
     event_id = f"{turn.run.head.id}/{step.id}/{index}/{attempt}"

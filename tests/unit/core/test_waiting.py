@@ -119,9 +119,11 @@ def test_emit_publishes_and_is_done() -> None:
     assert (sent.id, sent.type, sent.data, sent.subject) == ("run/e/0/1", "live", {"v": 3}, "s")
 
 
-def test_an_event_that_is_too_large_is_not_published() -> None:
-    """The step fails instead."""
-    saga = Saga({"id": "e", "emit": {"type": "live", "data": "${{ input.v }}"}}, given={"v": "x" * 70_000})
+@pytest.mark.parametrize(("data", "subject"), [("x" * 70_000, ""), ("x" * 61_000, "🎺" * 1_000)])
+def test_an_event_that_is_too_large_is_not_published(data: str, subject: str) -> None:
+    """The step fails instead; its subject counts."""
+    emit = {"type": "live", "data": "${{ input.v }}", "subject": "${{ input.s }}"}
+    saga = Saga({"id": "e", "emit": emit}, given={"v": data, "s": subject})
     assert saga.emissions == []
     assert saga.run.failure is not None
     assert saga.run.failure.code == "event_too_large"
