@@ -260,8 +260,8 @@ class Work:
         self.runs[run_id] = run
         self.batch.changed[run_id] = run
         self.batch.facts.extend((run_id, seq, fact) for seq, fact in enumerate(move.facts, start=first))
-        if run.ended is not None and run.head.key:
-            self.loaded.keys.pop((run.head.workflow, run.head.key), None)
+        if run.ended is not None and self.live_run(run.head.workflow, run.head.key) == run_id:
+            del self.loaded.keys[run.head.workflow, run.head.key]  # not of one that ended long ago
         if run.head.group:
             self.starting.groups.note(run)
         self._outgoing.send(before, move, now)

@@ -83,6 +83,19 @@ async def test_an_event_that_cannot_start_its_run_is_rejected_with_the_reason(
     assert (await loop.reader.runs()).items == []
 
 
+async def test_rule_1_a_late_result_does_not_free_the_key_of_another_run(loop: Loop) -> None:
+    """Of a run that ended long ago, in one batch with an event that has the key of one that is live."""
+    await loop.event(EVENT, data(), event_id="first")
+    ended = await loop.command()
+    await loop.answer(ended, "failed", error=FAILED)
+    await loop.status(ended.run_id, "failed")
+    await loop.event(EVENT, data(), event_id="second")
+    live = await loop.command()
+    await asyncio.gather(loop.answer(ended), loop.event(EVENT, data(), event_id="third"))
+    [third] = [record for record in await loop.inbox(3) if record.id == "third"]
+    assert (third.outcome, third.runs) == ("duplicate", [live.run_id])
+
+
 async def test_an_event_that_nobody_wants_is_recorded(loop: Loop) -> None:
     """No trigger for its type, or its `if` is false."""
     await loop.event("com.example.other", {}, event_id="other")
