@@ -234,7 +234,8 @@ class Coordinator:
         failpoint("coordinator.before_decide")
         work, answers = await self._decide(items)
         items, self._left = items[: len(answers)], items[len(answers) :]
-        if work.batch:
+        deliveries = [(item.origin, item.refused) for item in items if isinstance(item.origin, Delivery)]
+        if work.batch or deliveries:  # to acknowledge takes the newest epoch, also with nothing to write
             failpoint("coordinator.before_commit")
             with self._metrics.commit.time():
                 await self._store.commit(work.batch)
@@ -246,7 +247,6 @@ class Coordinator:
             self._put(content, None)
         self._put_off(items, work)
         self._publisher.put(work.batch.outbox)
-        deliveries = [(item.origin, item.refused) for item in items if isinstance(item.origin, Delivery)]
         self._dead.put([(delivery, why) for delivery, why in deliveries if why])
         for item, said in zip(items, answers, strict=True):
             if isinstance(item.origin, asyncio.Future):

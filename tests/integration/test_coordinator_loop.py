@@ -1,16 +1,20 @@
 """The coordinator's loop on a bus in memory and a real database: bad input, admission, faults of our own."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from orchestrator.core.facts import AttemptFailed, ResultIgnored
 from orchestrator.core.inputs import CancelRun, ResolveTask
 from orchestrator.core.model import RunStatus
 from orchestrator.loop.intake import InputForRun, StartRun
+from orchestrator.store.port import EpochLost
 from runtime.bus.port import Message
 from schemas.codec import encode
 from schemas.errors import NotFound
@@ -325,6 +329,20 @@ async def test_a_command_that_expired_on_the_broker_is_tried_again(loop: Loop) -
     facts = [entry.fact for entry in await loop.history(asked.run_id)]
     failures = [fact for fact in facts if isinstance(fact, AttemptFailed)]
     assert [(fact.status, fact.error.code) for fact in failures] == [("expired", "agent_unavailable")]
+
+
+async def test_whose_epoch_is_over_acknowledges_nothing(loop: Loop) -> None:
+    """Not even what says nothing to it: it does not know what its successor has sent."""
+    await loop.event(EVENT, data())
+    asked = await loop.command()
+    with closing(sqlite3.connect(loop._path)) as db, db:
+        await until(lambda: db.execute("SELECT count(*) FROM outbox").fetchone() == (0,), what="no outbox")
+        db.execute("UPDATE shards SET epoch = epoch + 1")
+    await _bury(loop, msgspec.structs.replace(asked, id="another"), {})
+    await until(loop.running.done, what="the coordinator to end")
+    assert isinstance(loop.running.exception(), EpochLost)
+    await loop.bus.stop()
+    assert loop.waiting(TOPOLOGY.expired_queue("0")) == 1
 
 
 async def _bury(loop: Loop, command: Command, headers: dict[str, Any]) -> None:

@@ -58,12 +58,8 @@ input:
   type: object
   properties: {{size: {{type: integer}}}}
 steps:
-  - id: a
-    action: do.it
-    target: h1
-    on_failure: compensate
-    compensate: {{action: undo.it, retry: {{attempts: 1}}}}
-  - {{id: b, action: do.more, target: h1}}
+  - {{id: a, action: do.it, target: h1, compensate: {{action: undo.it, retry: {{attempts: 1}}}}}}
+  - {{id: b, action: do.more, target: h1, on_failure: compensate}}
 """
 
 
