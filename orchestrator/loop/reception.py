@@ -121,12 +121,15 @@ def _give(work: Work, tasks: list[WaitingTask], scope: Mapping[str, Any]) -> boo
     run = work.runs.get(tasks[0].run_id)
     if run is None:
         return False
-    waiting = [(one.step, one.host_index) for one in tasks if _waits(run, one)]
+    waiting = [one for one in tasks if _waits(run, one)]
     if not waiting:
         return False
-    work.apply(run.head.id, EventArrived(dict(scope), waiting))
-    name, steps = (scope["source"], scope["id"]), work.runs[run.head.id].steps
-    return any(steps[step][index].event == name for step, index in waiting)
+    work.apply(run.head.id, EventArrived(dict(scope), [(one.step, one.host_index) for one in waiting]))
+    name, after = (scope["source"], scope["id"]), work.runs[run.head.id]
+    return any(
+        after.steps[one.step][one.host_index].event == name and not _waits(after, one)
+        for one in waiting  # one that is done again has had its event before, and still waits
+    )
 
 
 def _waits(run: Run, one: WaitingTask) -> bool:

@@ -80,7 +80,7 @@ async def test_events_by_hand(baton: Baton) -> None:
     again = await baton(
         "emit", "com.example.greet", "--data", '{"name": "eva"}', "--id", "e1", "--source", "/me", "--json"
     )
-    assert again.json == {"outcome": "started", "reason": "", "runs": [run["id"]]}
+    assert again.json == {"outcome": "started", "reason": "", "runs": [run["id"]], "more_runs": 0}
     nothing = await baton("emit", "com.example.other")
     assert nothing.code == 0
     assert "no workflow" in nothing.out

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.core.inputs import PauseRun, RetryFrom
 from orchestrator.core.model import Run, StepStatus
-from orchestrator.loop.intake import StartRun
+from orchestrator.loop.intake import InputForRun, StartRun
 from orchestrator.starting import outcomes
 from schemas.messages import Command
 from tests.support.loop import Loop
@@ -113,6 +114,21 @@ async def test_an_event_is_delivered_only_to_who_takes_it(tmp_path: Path) -> Non
         assert any(task.status is StepStatus.PENDING for task in run.steps["each"])
         await paid(loop, "right", amount=1)
         assert await outcome(loop, "right") == ("delivered", [run_id])
+
+
+async def test_a_wait_that_is_done_again_is_not_given_the_same_event(tmp_path: Path) -> None:
+    """Nor does the inbox say that it was; the next that fits is taken."""
+    async with Loop(tmp_path, keep_events=3_600) as loop:
+        await loop.apply(BUSY.replace("steps:", "steps:\n  - {id: hold, needs: [], sleep: 1h}"))
+        run_id = await loop.coordinator.submit(StartRun("busy", "", {"items": []}))
+        await paid(loop, "one")
+        assert await outcome(loop, "one") == ("delivered", [run_id])
+        await loop.coordinator.submit(InputForRun(run_id, PauseRun("eva")))
+        await loop.coordinator.submit(InputForRun(run_id, RetryFrom("paid", "eva", "once more")))
+        assert (await loop.run(run_id)).steps["paid"][0].status is StepStatus.RUNNING
+        await paid(loop, "two")
+        assert await outcome(loop, "two") == ("delivered", [run_id])
+        assert await outcome(loop, "one") == ("delivered", [run_id])
 
 
 async def test_an_event_that_came_before_the_wait_counts(tmp_path: Path) -> None:

@@ -319,6 +319,8 @@ class Simulation:
         error = context.get("exception")
         if isinstance(error, Conflict) and error.code == "stopping":
             return  # whoever asked died with the coordinator
+        if isinstance(error, sqlite3.OperationalError):
+            return  # the database's thread has an answer for somebody who died
         life = self.loop.life_of(context.get("future"))
         if life is not None and life.dead and isinstance(error, StorageFailure | EpochLost):
             return  # it was about to end for that when it died
