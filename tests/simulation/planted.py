@@ -28,10 +28,23 @@ from orchestrator.store.sqlite import SqliteStore
 from runtime.bus.port import Delivery
 from schemas import messages
 
-__all__ = ["BUGS"]
+__all__ = ["BUGS", "SEEN_BY", "seen_by"]
 
 Bug = Callable[[], contextlib.AbstractContextManager[Any]]
 BUGS: dict[str, Bug] = {}
+SEEN_BY: dict[str, tuple[Bug, str]] = {}
+"""Bugs that one invariant is about, with its name; those in `BUGS` any may notice."""
+
+
+def seen_by(invariant: str) -> Callable[[Callable[[], Iterator[None]]], Bug]:
+    """Plant a bug that this invariant must see."""
+
+    def add(function: Callable[[], Iterator[None]]) -> Bug:
+        bug = contextlib.contextmanager(function)
+        SEEN_BY[function.__name__] = (bug, invariant)
+        return bug
+
+    return add
 
 
 def _bug(function: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
@@ -67,7 +80,7 @@ def acknowledge_before_the_commit() -> Iterator[None]:
         yield
 
 
-@_bug
+@seen_by("quiesce_before_undo")
 def undo_before_quiesce() -> Iterator[None]:
     """Undos begin while forward steps still run."""
     quiesce = going_back.quiesce
@@ -105,7 +118,7 @@ def reuse_an_attempt_number() -> Iterator[None]:
         yield
 
 
-@_bug
+@seen_by("only_the_outstanding_attempt_counts")
 def apply_a_late_result() -> Iterator[None]:
     """A result of an earlier attempt counts."""
     why_ignored = answers._why_ignored
@@ -118,7 +131,7 @@ def apply_a_late_result() -> Iterator[None]:
         yield
 
 
-@_bug
+@seen_by("epochs_only_grow")
 def ignore_the_epoch() -> Iterator[None]:
     """A coordinator that was replaced goes on writing."""
     with patch.object(SqliteStore, "_check_epoch", lambda self, db: None):
@@ -174,7 +187,7 @@ def take_silence_for_failure() -> Iterator[None]:
         yield
 
 
-@_bug
+@seen_by("nothing_is_undone_past_the_pivot")
 def undo_past_the_pivot() -> Iterator[None]:
     """A passed pivot does not count: a failure after it turns the run round."""
 
@@ -197,7 +210,7 @@ def believe_a_rebuilt_agent() -> Iterator[None]:
         yield
 
 
-@_bug
+@seen_by("undo_in_reverse_order")
 def undo_without_order() -> Iterator[None]:
     """Every effect is undone at once, whatever depends on it."""
     with patch.object(machine, "undo", _undo_all):
@@ -230,7 +243,7 @@ def let_everybody_into_a_group() -> Iterator[None]:
         yield
 
 
-@_bug
+@seen_by("every_run_has_ended")
 def forget_the_parent() -> Iterator[None]:
     """A child run that has ended does not tell its parent."""
 

@@ -1,7 +1,6 @@
 """Bugs planted in how runs go forward and back, each with the invariant that must see it."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -10,49 +9,24 @@ from orchestrator.core.compiler import order
 from orchestrator.core.concluding import may_retry
 from orchestrator.core.definition import StepDef
 from schemas.messages import NOT_STOPPABLE
-from tests.simulation.planted import BUGS
-
-__all__ = ["SEEN_BY"]
-
-Bug = Callable[[], contextlib.AbstractContextManager[None]]
-SEEN_BY: dict[str, tuple[Bug, str]] = {
-    name: (BUGS[name], invariant)
-    for name, invariant in {
-        "undo_before_quiesce": "quiesce_before_undo",
-        "undo_past_the_pivot": "nothing_is_undone_past_the_pivot",
-        "undo_without_order": "undo_in_reverse_order",
-        "forget_the_parent": "every_run_has_ended",
-        "ignore_the_epoch": "epochs_only_grow",
-        "apply_a_late_result": "only_the_outstanding_attempt_counts",
-    }.items()
-}
-"""Each bug by name, with the name of the invariant that must find it broken."""
+from tests.simulation.planted import seen_by
 
 
-def _seen_by(invariant: str) -> Callable[[Callable[[], Iterator[None]]], Bug]:
-    def add(function: Callable[[], Iterator[None]]) -> Bug:
-        bug = contextlib.contextmanager(function)
-        SEEN_BY[function.__name__] = (bug, invariant)
-        return bug
-
-    return add
-
-
-@_seen_by("a_step_waits_for_its_needs")
+@seen_by("a_step_waits_for_its_needs")
 def read_no_needs() -> Iterator[None]:
     """The compiler takes it that no step needs another."""
     with patch.object(order, "_needs", lambda checks, step, index: ()):
         yield
 
 
-@_seen_by("undo_in_reverse_order")
+@seen_by("undo_in_reverse_order")
 def see_no_dependents() -> Iterator[None]:
     """The compiler takes it that no step comes after another."""
     with patch.object(order, "reverse", lambda needs: dict.fromkeys(needs, ())):
         yield
 
 
-@_seen_by("an_end_says_what_is_so")
+@seen_by("an_end_says_what_is_so")
 def forget_to_undo_fan_outs() -> Iterator[None]:
     """A step with many tasks is taken for one without an undo."""
 
@@ -64,7 +38,7 @@ def forget_to_undo_fan_outs() -> Iterator[None]:
         yield
 
 
-@_seen_by("nothing_goes_forward_on_the_way_back")
+@seen_by("nothing_goes_forward_on_the_way_back")
 def go_forward_on_the_way_back() -> Iterator[None]:
     """A run that goes back still begins what is ready."""
     quiesce = going_back.quiesce
@@ -77,7 +51,7 @@ def go_forward_on_the_way_back() -> Iterator[None]:
         yield
 
 
-@_seen_by("what_was_lost_is_tried_again_only_where_it_may")
+@seen_by("what_was_lost_is_tried_again_only_where_it_may")
 def retry_what_was_lost() -> Iterator[None]:
     """An attempt of which nobody knows the end is made again, whatever `idempotent` and `on_unknown` say."""
     on_lost = answers._on_lost
@@ -93,14 +67,14 @@ def retry_what_was_lost() -> Iterator[None]:
         yield
 
 
-@_seen_by("ends_are_final")
+@seen_by("ends_are_final")
 def pause_what_has_ended() -> Iterator[None]:
     """A person's move is not asked whether the run has ended."""
     with patch.object(moves, "_check_live", lambda turn: None):
         yield
 
 
-@_seen_by("an_end_says_what_is_so")
+@seen_by("an_end_says_what_is_so")
 def end_with_an_effect_left() -> Iterator[None]:
     """A run that goes back ends as soon as it is quiet."""
     with patch.object(going_back, "wants_undo", lambda step, task: False):

@@ -1,8 +1,7 @@
 """Bugs planted in versions, retries, probes and repetitions, each with the invariant that must see it."""
 
-import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -18,31 +17,17 @@ from orchestrator.definitions import Definitions
 from orchestrator.loop import handlers
 from orchestrator.starting.retries import Tasks
 from orchestrator.store.sqlite import SqliteStore
-
-__all__ = ["SEEN_BY"]
-
-Bug = Callable[[], contextlib.AbstractContextManager[None]]
-SEEN_BY: dict[str, tuple[Bug, str]] = {}
-"""Each bug by name, with the name of the invariant that must find it broken."""
+from tests.simulation.planted import seen_by
 
 
-def _seen_by(invariant: str) -> Callable[[Callable[[], Iterator[None]]], Bug]:
-    def add(function: Callable[[], Iterator[None]]) -> Bug:
-        bug = contextlib.contextmanager(function)
-        SEEN_BY[function.__name__] = (bug, invariant)
-        return bug
-
-    return add
-
-
-@_seen_by("a_version_changes_only_by_a_move")
+@seen_by("a_version_changes_only_by_a_move")
 def move_without_a_look() -> Iterator[None]:
     """A run is moved to a version in which something that it has begun is another."""
     with patch.object(moves, "step_changes", lambda old, new: StepChanges((), (), {})):
         yield
 
 
-@_seen_by("what_is_sent_is_of_the_pinned_version")
+@seen_by("what_is_sent_is_of_the_pinned_version")
 def follow_the_newest_version() -> Iterator[None]:
     """Runs take the newest version of their workflow, whatever they are pinned to."""
     of = Definitions.of
@@ -55,7 +40,7 @@ def follow_the_newest_version() -> Iterator[None]:
         yield
 
 
-@_seen_by("a_run_has_the_steps_of_its_version")
+@seen_by("a_run_has_the_steps_of_its_version")
 def move_to_the_old_steps() -> Iterator[None]:
     """A run that is moved keeps the steps that it had."""
 
@@ -66,7 +51,7 @@ def move_to_the_old_steps() -> Iterator[None]:
         yield
 
 
-@_seen_by("pinned_definitions_stay")
+@seen_by("pinned_definitions_stay")
 def forget_old_versions() -> Iterator[None]:
     """The database keeps the current version of each workflow only."""
     write = SqliteStore._write
@@ -79,7 +64,7 @@ def forget_old_versions() -> Iterator[None]:
         yield
 
 
-@_seen_by("a_retry_keeps_what_was_done")
+@seen_by("a_retry_keeps_what_was_done")
 def keep_what_failed() -> Iterator[None]:
     """A retry keeps every other step of the run before, done or not."""
 
@@ -90,7 +75,7 @@ def keep_what_failed() -> Iterator[None]:
         yield
 
 
-@_seen_by("what_is_said_never_to_have_started_did_not")
+@seen_by("what_is_said_never_to_have_started_did_not")
 def deny_without_a_look() -> Iterator[None]:
     """An agent takes what was lost for never done, and asks no probe."""
 
@@ -101,7 +86,7 @@ def deny_without_a_look() -> Iterator[None]:
         yield
 
 
-@_seen_by("idempotent_effects_as_if_once")
+@seen_by("idempotent_effects_as_if_once")
 def number_the_arguments() -> Iterator[None]:
     """Each attempt asks for something else, so that no action can know that it did that before."""
     command = sending._command
